@@ -1,0 +1,141 @@
+//! How metrics become a score: the part of a profile that ingest, windows and promotion share.
+
+use crate::settings::{Reader, join};
+use crate::{Digest, Fixed, Problem, Settings};
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use sha2::{Digest as _, Sha256};
+
+/// How one metric counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricRule {
+    /// Its weight among the metrics present.
+    pub weight: Fixed,
+    /// The value that is worth 0.
+    pub from: Fixed,
+    /// The value that is worth 1.
+    pub to: Fixed,
+    /// Whether less is better: `from` is worth 1 then.
+    pub invert: bool,
+}
+
+/// Design 4: weight 1, values from 0 to 1, more is better.
+impl Default for MetricRule {
+    fn default() -> Self {
+        MetricRule { weight: Fixed::ONE, from: Fixed::ZERO, to: Fixed::ONE, invert: false }
+    }
+}
+
+impl MetricRule {
+    /// Whether a profile can judge this value.
+    pub fn admits(&self, value: Fixed) -> bool {
+        self.from <= value && value <= self.to
+    }
+
+    /// Mean of `count` values that sum to `sum`, mapped to 0..=1 and rounded half away from zero to 1e-6. `count` is not 0.
+    #[inline]
+    pub fn mean(&self, sum: i128, count: u64) -> Fixed {
+        let count = i128::from(count);
+        let above = if self.invert { count * i128::from(self.to.0) - sum } else { sum - count * i128::from(self.from.0) };
+        Fixed::ratio(above, count * i128::from(self.to.0 - self.from.0))
+    }
+}
+
+/// Weights and ranges by name, with the digest that scores carry.
+#[derive(Clone, Debug, Default)]
+pub struct ScoreProfile {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 over its sorted `path=value` lines.
+    pub digest: Digest,
+    /// Digits that a score is rounded to.
+    pub decimals: u32,
+    metrics: BTreeMap<String, MetricRule>,
+    weights: BTreeMap<String, BTreeMap<String, Fixed>>,
+}
+
+/// The path of the profile in force, where parameters of it lie.
+pub fn path(settings: &Settings) -> String {
+    join("profiles", settings.get("profile").unwrap_or("default"))
+}
+
+impl ScoreProfile {
+    /// Reads the profile in force.
+    pub fn read(settings: &Settings) -> (ScoreProfile, Vec<Problem>) {
+        let path = path(settings);
+        let mut problems = Vec::new();
+        let mut reader = Reader::new(settings, &path);
+        let decimals = reader.whole("decimals", 2);
+        if decimals > u64::from(Fixed::DECIMALS) {
+            reader.refuse("decimals", "must be 0 to 6");
+        }
+        problems.append(&mut reader.problems);
+        let metrics = settings.children(&format!("{path}.metrics")).into_iter().map(|name| {
+            let mut reader = Reader::new(settings, &join(&format!("{path}.metrics"), &name));
+            let rule = MetricRule {
+                weight: reader.fixed("weight", Fixed::ONE),
+                from: reader.fixed("from", Fixed::ZERO),
+                to: reader.fixed("to", Fixed::ONE),
+                invert: reader.flag("invert", false),
+            };
+            if rule.weight <= Fixed::ZERO {
+                reader.refuse("weight", "must be above 0");
+            }
+            if rule.to <= rule.from {
+                reader.refuse("to", "must be above from");
+            }
+            problems.append(&mut reader.problems);
+            (name, rule)
+        });
+        let metrics: BTreeMap<String, MetricRule> = metrics.collect();
+        let mut weights = BTreeMap::new();
+        for division in settings.children(&format!("{path}.weights")) {
+            let division_path = join(&format!("{path}.weights"), &division);
+            for window in settings.children(&division_path) {
+                let window_path = join(&division_path, &window);
+                let mut reader = Reader::new(settings, &window_path);
+                let mut of_window = BTreeMap::new();
+                for metric in settings.children(&window_path) {
+                    let weight = reader.fixed(&metric, Fixed::ONE);
+                    if weight <= Fixed::ZERO {
+                        reader.refuse(&metric, "must be above 0");
+                    }
+                    of_window.insert(metric, weight);
+                }
+                problems.append(&mut reader.problems);
+                weights.insert(format!("{division}\n{window}"), of_window);
+            }
+        }
+        let mut digest = Sha256::new();
+        for (at, value) in settings.under(&path) {
+            digest.update(format!("{at}={value}\n"));
+        }
+        let name = settings.get("profile").unwrap_or("default").into();
+        (ScoreProfile { name, digest: digest.finalize().into(), decimals: decimals.min(6) as u32, metrics, weights }, problems)
+    }
+
+    /// The rule of a metric.
+    #[inline]
+    pub fn rule(&self, metric: &str) -> MetricRule {
+        self.metrics.get(metric).copied().unwrap_or_default()
+    }
+
+    /// The weight of a metric in a division's window.
+    #[inline]
+    pub fn weight(&self, division: &str, window: &str, metric: &str, rule: &MetricRule) -> Fixed {
+        if self.weights.is_empty() {
+            return rule.weight;
+        }
+        let own = self.weights.get(&format!("{division}\n{window}")).and_then(|weights| weights.get(metric));
+        own.copied().unwrap_or(rule.weight)
+    }
+
+    /// The short digest that records carry.
+    pub fn tag(&self) -> [u8; 8] {
+        let mut tag = [0; 8];
+        tag.copy_from_slice(&self.digest[..8]);
+        tag
+    }
+}

@@ -1,0 +1,1 @@
+//! topology.toml: parse, check, draw.
