@@ -265,3 +265,6 @@ impl<'s, P: Ports> Outbox<'s, P> {
         self.sink.fingerprint(kind)
     }
 }
+
+/// How often a record may be fed back before it is refused as `feedback_depth`; design 4.
+pub const MAX_HOPS: u8 = 32;

@@ -77,6 +77,11 @@ impl<V: Row> Table<V> {
         Some(&self.entries[at as usize].value)
     }
 
+    /// Every key and value, in no order that may reach an output.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
+        self.entries.iter().map(|entry| (&*entry.name, &entry.value))
+    }
+
     fn find(&self, key: &Key<'_>) -> Option<u32> {
         let entries = &self.entries;
         self.index.find(key.hash, |at| &*entries[*at as usize].name == key.name).copied()

@@ -1,1 +1,16 @@
-//! Runtime.
+//! The runtime: the one place with effects.
+//!
+//! [`layout`] turns the topology into tasks and routes, [`task`] runs the processors of a task over a record, [`embedded`] drives
+//! tasks on a directory that is log and state. It does not know what any processor does.
+
+pub mod embedded;
+mod error;
+pub mod frame;
+pub mod key;
+pub mod layout;
+pub mod store;
+pub mod task;
+
+pub use embedded::{Engine, Input, Options};
+pub use error::{Difference, RuntimeError};
+pub use layout::Registered;

@@ -147,8 +147,8 @@ datum! {
 datum! {
     /// The gate's verdict on the command behind it.
     PolicyDecided<'a> {
-        /// The allocation; none while the command asks for a new one.
-        allocation_id: Option<Uuid>,
+        /// The allocation; the id of this very record where the command asks for a new one.
+        allocation_id: Uuid,
         /// The entity.
         agent_id: &'a str,
         /// The pool.
@@ -173,7 +173,7 @@ datum! {
 datum! {
     /// An allocation came to be.
     AllocationRequested<'a> {
-        /// The id of this record.
+        /// The id of the verdict on its request.
         allocation_id: Uuid,
         /// The promotion behind it.
         promotion_id: Option<Uuid>,
@@ -343,9 +343,13 @@ datum! {
         pool: &'a str,
         /// Units.
         delta: u64,
+        /// The verdict that let it pass.
+        policy_id: &'a str,
+        /// The verdict in words.
+        reason: &'a str,
         /// Who applied.
         applied_by: &'a str,
-        /// The cluster's name for it.
+        /// The cluster's name for it; empty where it was seen in place before the cluster acknowledged it.
         external_ref: &'a str,
         /// In ledger time.
         timestamp: EventTime,

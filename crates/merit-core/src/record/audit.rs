@@ -35,6 +35,8 @@ datum! {
         from_sequence: u64,
         /// Behind the last sequence covered.
         to_sequence: u64,
+        /// Running SHA-256 over everything that the stream published, from sequence 0 on.
+        digest: [u8; 32],
     }
 }
 
@@ -51,8 +53,6 @@ datum! {
         to_offset: u64,
         /// Running SHA-256 over all inputs from offset 0 on.
         inputs: [u8; 32],
-        /// Running SHA-256 over all published outputs from the first on.
-        outputs: [u8; 32],
         /// Ranges a stream.
         streams: List<'a, SealedOutput<'a>>,
     }

@@ -1,7 +1,7 @@
 //! The closed set of record types.
 
 use super::*;
-use crate::{Datum, Shape};
+use crate::{Datum, List, Shape, Uuid};
 use alloc::vec::Vec;
 
 /// A set of record types.
@@ -99,6 +99,37 @@ payloads! {
     37 AllocationApplied<'a>, 38 AllocationConfirmed<'a>, 39 AllocationRejected<'a>,
     40 AllocationDraining<'a>, 41 AllocationReleased<'a>,
     42 AuditLeaf<'a>, 43 SealedLeaf<'a>, 44 StreamSeal<'a>, 45 StreamHeads<'a>, 46 AuditIncident<'a>,
+}
+
+#[allow(clippy::wildcard_enum_match_arm, reason = "most record types have none of these")]
+impl<'a> Payload<'a> {
+    /// Ids of the records that a decision rests on.
+    pub fn parents(&self) -> List<'a, Uuid> {
+        match self {
+            Payload::PromotionProposed(record) => record.evidence.parents,
+            Payload::DemotionProposed(record) => record.evidence.parents,
+            Payload::Held(record) => record.evidence.parents,
+            Payload::ReviewRequired(record) => record.evidence.parents,
+            Payload::AllocationRequested(record) => record.parents,
+            Payload::AllocationPended(record) => record.parents,
+            Payload::AllocationApproved(record) => record.parents,
+            Payload::AllocationApplied(record) => record.parents,
+            Payload::AllocationConfirmed(record) => record.parents,
+            Payload::AllocationRejected(record) => record.parents,
+            Payload::AllocationDraining(record) => record.parents,
+            Payload::AllocationReleased(record) => record.parents,
+            _ => List::EMPTY,
+        }
+    }
+
+    /// The policy that a decision names.
+    pub fn policy_id(&self) -> Option<&'a str> {
+        match self {
+            Payload::PolicyDecided(record) => Some(record.policy_id),
+            Payload::AllocationRejected(record) => Some(record.policy_id),
+            _ => None,
+        }
+    }
 }
 
 impl Kind {

@@ -1,0 +1,83 @@
+//! The thread that packs and writes commits, so that the worker goes on while the disk syncs.
+
+use super::log::Batches;
+use crate::RuntimeError;
+use crate::layout::Layout;
+use crate::store::{Commit, Store};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+
+type Done = Result<Batches, RuntimeError>;
+
+/// At most one commit is under way.
+pub(super) struct Committer {
+    commits: Option<SyncSender<Commit>>,
+    done: Receiver<Done>,
+    thread: Option<JoinHandle<()>>,
+    under_way: bool,
+    finished: Option<Done>,
+}
+
+impl Committer {
+    /// Starts the thread.
+    pub(super) fn start(store: Arc<Store>, layout: Arc<Layout>) -> Committer {
+        let (commits, receive) = sync_channel::<Commit>(1);
+        let (send, done) = sync_channel::<Done>(1);
+        let thread = std::thread::spawn(move || {
+            while let Ok(mut commit) = receive.recv() {
+                let written = store.commit(&mut commit, &layout.partitions);
+                if send.send(written.map(|()| commit.batches)).is_err() {
+                    break;
+                }
+            }
+        });
+        Committer { commits: Some(commits), done, thread: Some(thread), under_way: false, finished: None }
+    }
+
+    /// Whether a commit is under way.
+    pub(super) fn busy(&mut self) -> bool {
+        if self.under_way {
+            match self.done.try_recv() {
+                Ok(done) => (self.under_way, self.finished) = (false, Some(done)),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.under_way = false,
+            }
+        }
+        self.under_way
+    }
+
+    /// Waits for the commit under way; gives its buffers back.
+    pub(super) fn wait(&mut self) -> Done {
+        if self.under_way {
+            self.under_way = false;
+            self.finished = self.done.recv().ok();
+            if self.finished.is_none() {
+                return Err(stopped());
+            }
+        }
+        self.finished.take().unwrap_or(Ok(Vec::new()))
+    }
+
+    /// Hands over a commit once the one before is done; gives the buffers of that one back.
+    pub(super) fn send(&mut self, commit: Commit) -> Done {
+        let spent = self.wait()?;
+        let sent = self.commits.as_ref().is_some_and(|commits| commits.send(commit).is_ok());
+        self.under_way = sent;
+        if sent { Ok(spent) } else { Err(stopped()) }
+    }
+}
+
+fn stopped() -> RuntimeError {
+    RuntimeError::Store { attempt: "commit to", cause: "the committing thread stopped".into() }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.commits = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported through `done`.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Records that wait for the next commit, and those that wait for their task.
+
+use super::Queued;
+use crate::RuntimeError;
+use crate::frame::Frame;
+use crate::layout::Layout;
+use crate::task::{Outgoing, Publisher};
+use merit_core::{Datum, EventTime, List, datum};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The largest batch; a record alone may be larger.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Batches on their way to the store: partition number, base offset, records, body.
+pub(super) type Batches = Vec<(usize, u64, u32, Vec<u8>)>;
+
+#[derive(Default)]
+struct Pending {
+    end: u64,
+    count: u32,
+    body: Vec<u8>,
+}
+
+/// The end of the log, in memory.
+pub(super) struct Log {
+    layout: Arc<Layout>,
+    pending: Vec<Pending>,
+    full: Batches,
+    spare: Vec<Vec<u8>>,
+    /// Records for tasks, in the order in which they were written.
+    pub(super) queue: VecDeque<Queued>,
+    /// Outside records so far.
+    pub(super) outside: u64,
+    /// Bytes that wait.
+    pub(super) bytes: usize,
+    /// The largest time of an outside record.
+    pub(super) newest: EventTime,
+}
+
+datum! {
+    /// Where one partition ends.
+    PartitionEnd<'a> {
+        /// The topic.
+        topic: &'a str,
+        /// The partition.
+        partition: u32,
+        /// Offset of the next record.
+        end: u64,
+    }
+}
+
+datum! {
+    /// Where the log ends.
+    EndsRow<'a> {
+        /// Outside records so far.
+        outside: u64,
+        /// The largest time of one of them.
+        newest: EventTime,
+        /// Each partition's end.
+        ends: List<'a, PartitionEnd<'a>>,
+    }
+}
+
+impl Log {
+    /// A log that ends where `row` says, or an empty one.
+    pub(super) fn new(layout: &Arc<Layout>, row: Option<EndsRow<'_>>) -> Log {
+        let mut pending: Vec<Pending> = layout.partitions.iter().map(|_| Pending::default()).collect();
+        for PartitionEnd { topic, partition, end } in row.iter().flat_map(|row| row.ends.iter()) {
+            if let Some(at) = layout.find(topic, partition) {
+                pending[at].end = end;
+            }
+        }
+        let (outside, newest) = row.map_or((0, EventTime::MIN), |row| (row.outside, row.newest));
+        Log { layout: Arc::clone(layout), pending, full: Vec::new(), spare: Vec::new(), queue: VecDeque::new(), outside, bytes: 0, newest }
+    }
+
+    /// Offset of the next record of a partition.
+    pub(super) fn end(&self, partition: usize) -> u64 {
+        self.pending[partition].end
+    }
+
+    /// Appends a record and gives its offset.
+    #[inline]
+    pub(super) fn append(&mut self, record: &Outgoing<'_>) -> u64 {
+        let pending = &mut self.pending[record.partition];
+        let before = pending.body.len();
+        Frame {
+            kind: record.kind as u32,
+            hops: record.head.hops.into(),
+            stream: record.head.stream.into(),
+            sequence: record.head.sequence,
+            time: record.head.time,
+            key: record.head.key.name,
+            payload: record.payload,
+        }
+        .put(&mut pending.body);
+        self.bytes += pending.body.len() - before;
+        if record.head.stream == merit_core::Head::OUTSIDE && record.head.time > self.newest {
+            self.newest = record.head.time;
+        }
+        let offset = pending.end;
+        pending.end += 1;
+        pending.count += 1;
+        if pending.body.len() >= BATCH_BYTES {
+            self.cut(record.partition);
+        }
+        offset
+    }
+
+    fn cut(&mut self, partition: usize) {
+        let pending = &mut self.pending[partition];
+        let body = std::mem::replace(&mut pending.body, self.spare.pop().unwrap_or_default());
+        let count = std::mem::take(&mut pending.count);
+        self.full.push((partition, pending.end - u64::from(count), count, body));
+    }
+
+    /// Everything that waits, in order of offset within a partition.
+    pub(super) fn drain(&mut self) -> Batches {
+        for partition in 0..self.pending.len() {
+            if self.pending[partition].count > 0 {
+                self.cut(partition);
+            }
+        }
+        self.bytes = 0;
+        std::mem::take(&mut self.full)
+    }
+
+    /// Takes back buffers.
+    pub(super) fn reuse(&mut self, spent: Batches) {
+        self.spare.extend(spent.into_iter().map(|(.., mut body)| {
+            body.clear();
+            body
+        }));
+        self.spare.truncate(64);
+    }
+
+    /// Where the log ends, for the commit.
+    pub(super) fn ends_row(&self, layout: &Layout) -> Vec<u8> {
+        let ends: Vec<PartitionEnd<'_>> = layout
+            .partitions
+            .iter()
+            .zip(&self.pending)
+            .map(|(partition, pending)| PartitionEnd { topic: &partition.name, partition: partition.partition, end: pending.end })
+            .collect();
+        let mut bytes = Vec::new();
+        EndsRow { outside: self.outside, newest: self.newest, ends: List::Slice(&ends) }.put(&mut bytes);
+        bytes
+    }
+}
+
+impl Publisher for Log {
+    fn publish(&mut self, record: &Outgoing<'_>) -> Result<(), RuntimeError> {
+        let offset = self.append(record);
+        if let Some(task) = self.layout.partitions[record.partition].reader {
+            self.queue.push_back(Queued::of(task, offset, record));
+        }
+        Ok(())
+    }
+}

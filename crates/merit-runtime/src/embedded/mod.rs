@@ -1,0 +1,310 @@
+//! The embedded shell: one process, one directory that is log and state.
+//!
+//! One worker takes an outside record, gives it its offset and its place among all outside records, and runs it to completion
+//! through every sub-topology before the next; what is fed back runs right behind its cause. Commits gather many such runs, so
+//! neither their size nor a crash between them can change a record.
+
+mod committer;
+mod log;
+mod recovery;
+mod replay;
+
+pub use replay::{Replayed, replay};
+
+use crate::layout::{Layout, Registered};
+use crate::store::{Commit, Store, Sync};
+use crate::task::{Outgoing, Task, settings_of};
+use crate::{RuntimeError, frame};
+use committer::Committer;
+use log::Log;
+use merit_audit::Signer;
+use merit_core::record::{ConfigEpoch, Parameter};
+use merit_core::{Datum, EventTime, Head, Key, Kind, List, Payload, Record};
+use merit_topology::Topology;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How the engine commits and checkpoints; no setting changes a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// When a commit counts as done.
+    pub sync: Sync,
+    /// Bytes that a commit gathers while the one before is under way.
+    pub commit_bytes: usize,
+    /// Where set, a commit holds exactly so many outside records.
+    pub commit_records: Option<u64>,
+    /// Inputs between two checkpoints. Default 100,000: what refolds in about 0.3 s (design 5).
+    pub checkpoint_inputs: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { sync: Sync::Disk, commit_bytes: 1 << 20, commit_records: None, checkpoint_inputs: 100_000 }
+    }
+}
+
+/// Bytes at which the worker waits for the commit under way.
+const MOST_PENDING: usize = 16 << 20;
+
+/// A record that no processor wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Number of the partition that it goes to.
+    pub partition: usize,
+    /// Its key.
+    pub key: Key<'a>,
+    /// Its timestamp: for a report, when it was received.
+    pub time: EventTime,
+    /// What it says.
+    pub payload: Payload<'a>,
+}
+
+/// The pipeline on a data directory.
+pub struct Engine {
+    layout: Arc<Layout>,
+    tasks: Vec<Task>,
+    log: Log,
+    signer: Signer,
+    store: Arc<Store>,
+    committer: Committer,
+    options: Options,
+    scratch: Vec<u8>,
+    /// Inputs since the last checkpoint.
+    unsaved: u64,
+    checkpoint_due: bool,
+    /// Outside records since the last commit.
+    uncommitted: u64,
+    /// What the refold at the start took.
+    pub refolded: u64,
+}
+
+impl Engine {
+    /// Opens a directory, recovers, and puts the configuration in force where it changed.
+    pub fn open(path: &Path, topology: &Topology, registered: &[Registered], signer: Signer, options: Options) -> Result<Engine, RuntimeError> {
+        let layout = Arc::new(Layout::new(topology, registered));
+        let store = Arc::new(Store::open(path, options.sync)?);
+        let (tasks, log, refolded) = recovery::recover(&store, &layout, &signer)?;
+        let committer = Committer::start(Arc::clone(&store), Arc::clone(&layout));
+        let mut engine = Engine {
+            layout,
+            tasks,
+            log,
+            signer,
+            store,
+            committer,
+            options,
+            scratch: Vec::new(),
+            unsaved: 0,
+            checkpoint_due: refolded > 0,
+            uncommitted: 0,
+            refolded,
+        };
+        engine.put_in_force(topology)?;
+        if engine.checkpoint_due {
+            engine.commit(Vec::new())?;
+            engine.settle()?;
+        }
+        Ok(engine)
+    }
+
+    /// Appends a ConfigEpoch to every input partition where the configuration is not the one in force.
+    fn put_in_force(&mut self, topology: &Topology) -> Result<(), RuntimeError> {
+        let parameters: Vec<Parameter<'_>> = topology.settings.iter().map(|(path, value)| Parameter { path, value }).collect();
+        let mut epoch = ConfigEpoch {
+            number: 0,
+            origin: &topology.origin,
+            key_name: &topology.key_name,
+            emitter_key: self.signer.public(),
+            partitions: self.layout.report_partitions,
+            parameters: List::Slice(&parameters),
+        };
+        let in_force = self.tasks[0].config().to_vec();
+        if let Some(current) = ConfigEpoch::decode(&in_force) {
+            if current.emitter_key != epoch.emitter_key {
+                return Err(RuntimeError::KeyDiffers);
+            }
+            if (ConfigEpoch { number: current.number, ..epoch }) == current {
+                return Ok(());
+            }
+            epoch.number = current.number + 1;
+        }
+        let time = self.log.newest.max(EventTime::EPOCH);
+        // The last sub-topology first: what an epoch decides upstream reaches tasks that have begun theirs.
+        for task in (0..self.tasks.len()).rev() {
+            let partition = self.layout.tasks[task].input;
+            self.take(&Input { partition, key: Key::new("config"), time, payload: Payload::ConfigEpoch(&epoch) })?;
+        }
+        self.checkpoint_due = true;
+        Ok(())
+    }
+
+    /// The topology as it is laid out.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// The directory, to read what was committed.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Number of the partition of `eval.reports` that a key belongs to.
+    #[inline]
+    pub fn report_partition(&self, key: &Key<'_>) -> usize {
+        self.layout.tasks[0].input + key.partition(self.layout.report_partitions) as usize
+    }
+
+    /// Takes a record and runs it, and all that follows from it, to completion.
+    #[inline]
+    pub fn take(&mut self, input: &Input<'_>) -> Result<u64, RuntimeError> {
+        let kind = input.payload.kind();
+        self.scratch.clear();
+        input.payload.put(&mut self.scratch);
+        let digest = if kind == Kind::EvalReport { xxhash_rust::xxh3::xxh3_64(&self.scratch) } else { 0 };
+        let head = Head { key: input.key, time: input.time, stream: Head::OUTSIDE, sequence: self.log.outside, offset: 0, hops: 0, digest };
+        let offset = self.log.append(&Outgoing { partition: input.partition, head, kind, payload: &self.scratch });
+        self.log.outside += 1;
+        if let Some(task) = self.layout.partitions[input.partition].reader {
+            let record = Record { head: Head { offset, ..head }, payload: input.payload };
+            self.tasks[task].step(&record, &self.scratch, Some(&self.signer), &mut self.log)?;
+            self.unsaved += 1;
+        }
+        self.run_queue()?;
+        self.uncommitted += 1;
+        Ok(offset)
+    }
+
+    fn run_queue(&mut self) -> Result<(), RuntimeError> {
+        while let Some(queued) = self.log.queue.pop_front() {
+            queued.run(&mut self.tasks, Some(&self.signer), &mut self.log)?;
+            self.unsaved += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether the driver should commit now.
+    #[inline]
+    pub fn commit_due(&mut self) -> bool {
+        match self.options.commit_records {
+            Some(records) => self.uncommitted >= records,
+            None => self.log.bytes >= self.options.commit_bytes && (self.log.bytes >= MOST_PENDING || !self.committer.busy()),
+        }
+    }
+
+    /// Commits everything taken so far, with `meta` beside it; waits for the commit before this one.
+    pub fn commit(&mut self, meta: Vec<(String, Vec<u8>)>) -> Result<(), RuntimeError> {
+        let mut commit = Commit { batches: self.log.drain(), meta, ..Commit::default() };
+        self.checkpoint_due |= self.unsaved >= self.options.checkpoint_inputs;
+        if self.checkpoint_due {
+            self.checkpoint(&mut commit);
+        }
+        commit.meta.push(("ends".into(), self.log.ends_row(&self.layout)));
+        self.uncommitted = 0;
+        let spent = self.committer.send(commit)?;
+        self.log.reuse(spent);
+        if self.options.commit_records.is_some() {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, commit: &mut Commit) {
+        for task in &mut self.tasks {
+            task.checkpoint(&mut |key, row| commit.state.push((key, row.to_vec())));
+        }
+        commit.meta.push(("checkpoint".into(), self.log.ends_row(&self.layout)));
+        (self.unsaved, self.checkpoint_due) = (0, false);
+    }
+
+    /// Waits until what was committed is on disk.
+    pub fn settle(&mut self) -> Result<(), RuntimeError> {
+        let spent = self.committer.wait()?;
+        self.log.reuse(spent);
+        Ok(())
+    }
+
+    /// Ends cleanly: commits and checkpoints what is left.
+    pub fn close(mut self, meta: Vec<(String, Vec<u8>)>) -> Result<Arc<Store>, RuntimeError> {
+        if self.unsaved > 0 || self.checkpoint_due || !meta.is_empty() || self.log.bytes > 0 {
+            self.checkpoint_due = true;
+            self.commit(meta)?;
+        }
+        self.settle()?;
+        Ok(self.store)
+    }
+
+    /// Outside records so far.
+    pub fn outside_records(&self) -> u64 {
+        self.log.outside
+    }
+
+    /// The largest record time so far.
+    pub fn newest(&self) -> EventTime {
+        self.log.newest
+    }
+
+    /// Parameters in force.
+    pub fn settings(&self) -> Option<merit_core::Settings> {
+        ConfigEpoch::decode(self.tasks[0].config()).map(|epoch| settings_of(&epoch))
+    }
+}
+
+/// A record that a task wrote for another.
+struct Queued {
+    task: usize,
+    offset: u64,
+    kind: Kind,
+    hops: u8,
+    stream: u16,
+    sequence: u64,
+    time: EventTime,
+    key: Box<str>,
+    payload: Vec<u8>,
+}
+
+impl Queued {
+    fn of(task: usize, offset: u64, record: &Outgoing<'_>) -> Queued {
+        let Head { key, time, stream, sequence, hops, .. } = record.head;
+        Queued { task, offset, kind: record.kind, hops, stream, sequence, time, key: key.name.into(), payload: record.payload.into() }
+    }
+
+    fn run(&self, tasks: &mut [Task], signer: Option<&Signer>, publisher: &mut dyn crate::task::Publisher) -> Result<(), RuntimeError> {
+        let Queued { task, offset, kind, hops, stream, sequence, time, .. } = *self;
+        let head = Head { key: Key::new(&self.key), time, stream, sequence, offset, hops, digest: digest_of(kind, &self.payload) };
+        let task = &mut tasks[task];
+        let done = Payload::decode(kind, &self.payload, |payload| task.step(&Record { head, payload }, &self.payload, signer, publisher));
+        done.unwrap_or_else(|| Err(undecodable(task, offset, kind)))
+    }
+}
+
+fn digest_of(kind: Kind, payload: &[u8]) -> u64 {
+    if kind == Kind::EvalReport { xxhash_rust::xxh3::xxh3_64(payload) } else { 0 }
+}
+
+fn undecodable(task: &Task, offset: u64, kind: Kind) -> RuntimeError {
+    let fault = merit_core::Fault(format!("{} cannot be read", kind.name()));
+    RuntimeError::Stopped { task: task.name(), offset, fault }
+}
+
+/// Runs one record of the log through its task.
+fn step_frame(
+    task: &mut Task,
+    offset: u64,
+    frame: &frame::Frame<'_>,
+    signer: Option<&Signer>,
+    publisher: &mut dyn crate::task::Publisher,
+) -> Result<(), RuntimeError> {
+    let unknown = || RuntimeError::Stopped { task: String::new(), offset, fault: merit_core::Fault(format!("unknown record type {}", frame.kind)) };
+    let kind = frame.kind().ok_or_else(unknown)?;
+    let head = Head {
+        key: Key::new(frame.key),
+        time: frame.time,
+        stream: frame.stream as u16,
+        sequence: frame.sequence,
+        offset,
+        hops: frame.hops as u8,
+        digest: digest_of(kind, frame.payload),
+    };
+    let done = Payload::decode(kind, frame.payload, |payload| task.step(&Record { head, payload }, frame.payload, signer, publisher));
+    done.unwrap_or_else(|| Err(undecodable(task, offset, kind)))
+}

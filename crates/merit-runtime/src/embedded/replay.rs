@@ -1,0 +1,271 @@
+//! The log again: computed a second time and compared, record by record.
+
+use super::log::Log;
+use super::{Queued, step_frame};
+use crate::error::Difference;
+use crate::frame::Frame;
+use crate::layout::{Layout, Registered};
+use crate::store::{Cursor, Store};
+use crate::task::{Outgoing, Publisher, Task};
+use crate::RuntimeError;
+use merit_audit::{EmitterKey, ParsedLeaf, Signer};
+use merit_core::record::{AuditLeaf, ConfigEpoch, SealedLeaf};
+use merit_core::{Datum, Kind};
+use merit_topology::Topology;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Compares what tasks publish with what the log holds.
+pub(super) struct Comparison<'s> {
+    layout: Arc<Layout>,
+    cursors: Vec<Cursor<'s>>,
+    /// The one task whose records are compared; all of them where there is none.
+    task: Option<usize>,
+    /// Records for tasks, where the whole pipeline runs.
+    queue: VecDeque<Queued>,
+    compared: u64,
+    lineage: String,
+    emitter: Option<EmitterKey>,
+}
+
+impl<'s> Comparison<'s> {
+    /// Compares what one task wrote behind a checkpoint.
+    pub(super) fn of_task(store: &'s Store, layout: &Arc<Layout>, task: usize, from: &Log) -> Comparison<'s> {
+        Comparison::new(store, layout, Some(task), |partition| from.end(partition))
+    }
+
+    fn new(store: &'s Store, layout: &Arc<Layout>, task: Option<usize>, from: impl Fn(usize) -> u64) -> Comparison<'s> {
+        let cursors = layout.partitions.iter().enumerate().map(|(at, partition)| store.read(partition, from(at))).collect();
+        Comparison { layout: Arc::clone(layout), cursors, task, queue: VecDeque::new(), compared: 0, lineage: String::new(), emitter: None }
+    }
+
+    /// Fails where the log holds more than was computed.
+    pub(super) fn finish(mut self) -> Result<u64, RuntimeError> {
+        for at in 0..self.cursors.len() {
+            let mut left = None;
+            while let Some((offset, frame)) = self.cursors[at].next()? {
+                if !is_of_another(&self.layout, self.task, &frame) {
+                    left = Some((offset, frame.stream, frame.sequence, describe(&frame)));
+                    break;
+                }
+            }
+            if let Some((offset, stream, sequence, recorded)) = left {
+                return Err(self.difference(at, offset, stream, sequence, "record", recorded, "nothing".into()));
+            }
+        }
+        Ok(self.compared)
+    }
+
+    fn difference(&self, at: usize, offset: u64, stream: u32, sequence: u64, field: &str, recorded: String, computed: String) -> RuntimeError {
+        let partition = &self.layout.partitions[at];
+        let named = self.layout.task_of_stream(stream).map(|task| format!("{}/{}", task.stream_prefix(stream as u16), self.lineage));
+        RuntimeError::Difference(Box::new(Difference {
+            topic: partition.name.clone(),
+            partition: partition.partition,
+            offset,
+            stream: named.unwrap_or_else(|| "outside".into()),
+            sequence,
+            field: field.into(),
+            recorded,
+            computed,
+        }))
+    }
+
+    /// Compares one record with the next of its partition and gives that one's offset.
+    fn compare(&mut self, record: &Outgoing<'_>) -> Result<u64, RuntimeError> {
+        let computed = Frame {
+            kind: record.kind as u32,
+            hops: record.head.hops.into(),
+            stream: record.head.stream.into(),
+            sequence: record.head.sequence,
+            time: record.head.time,
+            key: record.head.key.name,
+            payload: record.payload,
+        };
+        let found = loop {
+            match self.cursors[record.partition].next()? {
+                None => break None,
+                Some((_, frame)) if is_of_another(&self.layout, self.task, &frame) => {}
+                Some((offset, frame)) if frame == computed || signed_otherwise(&frame, &computed, self.emitter.as_ref()) => {
+                    self.compared += 1;
+                    return Ok(offset);
+                }
+                Some((offset, frame)) => break Some((offset, first_difference(&frame, &computed))),
+            }
+        };
+        let (offset, (field, recorded, again)) =
+            found.unwrap_or_else(|| (0, ("record".into(), "nothing more".into(), describe(&computed))));
+        Err(self.difference(record.partition, offset, computed.stream, computed.sequence, &field, recorded, again))
+    }
+}
+
+impl Publisher for Comparison<'_> {
+    fn publish(&mut self, record: &Outgoing<'_>) -> Result<(), RuntimeError> {
+        let offset = self.compare(record)?;
+        if self.task.is_none()
+            && let Some(task) = self.layout.partitions[record.partition].reader
+        {
+            self.queue.push_back(Queued::of(task, offset, record));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a frame was written by another than the one task that is compared.
+fn is_of_another(layout: &Layout, task: Option<usize>, frame: &Frame<'_>) -> bool {
+    task.is_some_and(|task| !layout.tasks[task].owns(frame.stream))
+}
+
+/// Whether two leaves differ only in that the computed one could not be signed, and the recorded signature holds.
+fn signed_otherwise(recorded: &Frame<'_>, computed: &Frame<'_>, emitter: Option<&EmitterKey>) -> bool {
+    fn leaf<'a>(frame: &Frame<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+        match frame.kind()? {
+            Kind::AuditLeaf => AuditLeaf::decode(frame.payload).map(|leaf| (leaf.leaf, leaf.payload)),
+            Kind::SealedLeaf => SealedLeaf::decode(frame.payload).map(|leaf| (leaf.leaf, leaf.payload)),
+            _ => None,
+        }
+    }
+    let (Some(emitter), Some((signed, payload)), Some((unsigned, own_payload))) = (emitter, leaf(recorded), leaf(computed)) else {
+        return false;
+    };
+    let (Ok(signed), Ok(unsigned)) = (ParsedLeaf::parse(signed), ParsedLeaf::parse(unsigned)) else { return false };
+    (Frame { payload: &[], ..*recorded }) == (Frame { payload: &[], ..*computed })
+        && payload == own_payload
+        && signed.event_hash == unsigned.event_hash
+        && signed.signatures().all(|signature| emitter.verify(&signed.event_hash, &signature))
+}
+
+fn describe(frame: &Frame<'_>) -> String {
+    let kind = frame.kind().map_or("unknown", Kind::name);
+    format!("{kind} of key {:?}", frame.key)
+}
+
+/// The first field in which two records differ, and its values.
+fn first_difference(recorded: &Frame<'_>, computed: &Frame<'_>) -> (String, String, String) {
+    let plain = [
+        ("type", describe(recorded), describe(computed)),
+        ("hops", recorded.hops.to_string(), computed.hops.to_string()),
+        ("stream", recorded.stream.to_string(), computed.stream.to_string()),
+        ("sequence", recorded.sequence.to_string(), computed.sequence.to_string()),
+        ("timestamp", recorded.time.to_string(), computed.time.to_string()),
+    ];
+    if let Some((field, recorded, computed)) = plain.into_iter().find(|(_, recorded, computed)| recorded != computed) {
+        return (field.into(), recorded, computed);
+    }
+    let json = |frame: &Frame<'_>| frame.kind().and_then(|kind| merit_codec::to_json(kind.shape(), frame.payload));
+    match (json(recorded), json(computed)) {
+        (Some(recorded), Some(computed)) => differing("value", &recorded, &computed),
+        (recorded, _) => ("value".into(), if recorded.is_some() { "readable" } else { "unreadable" }.into(), "readable".into()),
+    }
+}
+
+fn differing(path: &str, recorded: &serde_json::Value, computed: &serde_json::Value) -> (String, String, String) {
+    use serde_json::Value::{Array, Object};
+    match (recorded, computed) {
+        (Object(left), Object(right)) => {
+            let field = left.iter().find(|(name, value)| right.get(*name) != Some(value));
+            field.and_then(|(name, value)| Some((name, value, right.get(name)?))).map(|(name, value, other)| differing(&format!("{path}.{name}"), value, other))
+        }
+        (Array(left), Array(right)) if left.len() == right.len() => {
+            let item = left.iter().zip(right).position(|(left, right)| left != right);
+            item.map(|at| differing(&format!("{path}[{at}]"), &left[at], &right[at]))
+        }
+        _ => None,
+    }
+    .unwrap_or_else(|| (path.into(), recorded.to_string(), computed.to_string()))
+}
+
+/// What a replay covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// Outside records that were run again.
+    pub inputs: u64,
+    /// Records that were compared, inputs included.
+    pub compared: u64,
+}
+
+/// Runs every outside record of a log again, in the order in which they were taken, and compares every record of every topic.
+/// Without the key, signatures are verified instead of made.
+pub fn replay(
+    store: &Store,
+    topology: &Topology,
+    registered: &[Registered],
+    signer: Option<&Signer>,
+    mut progress: impl FnMut(u64),
+) -> Result<Replayed, RuntimeError> {
+    let layout = Arc::new(Layout::new(topology, registered));
+    let mut tasks: Vec<Task> = (0..layout.tasks.len()).map(|task| Task::new(task, Arc::clone(&layout), merit_codec::fingerprint)).collect();
+    let mut comparison = Comparison::new(store, &layout, None, |_| 0);
+    let mut inputs = OutsideRecords::new(store, &layout)?;
+    let mut taken = 0;
+    while let Some((task, offset, frame)) = inputs.next()? {
+        let frame = Frame::decode(&frame).ok_or_else(|| RuntimeError::Store { attempt: "read", cause: "a record cannot be read".into() })?;
+        if let Some(epoch) = (frame.kind() == Some(Kind::ConfigEpoch)).then(|| ConfigEpoch::decode(frame.payload)).flatten() {
+            comparison.emitter = EmitterKey::new(epoch.key_name, &epoch.emitter_key).ok();
+        }
+        comparison.expect_outside(layout.tasks[task].input, &frame)?;
+        step_frame(&mut tasks[task], offset, &frame, signer, &mut comparison)?;
+        comparison.lineage = tasks[task].lineage().to_owned();
+        while let Some(queued) = comparison.queue.pop_front() {
+            queued.run(&mut tasks, signer, &mut comparison)?;
+        }
+        taken += 1;
+        if taken % 10_000 == 0 {
+            progress(taken);
+        }
+    }
+    Ok(Replayed { inputs: taken, compared: comparison.finish()? })
+}
+
+impl Comparison<'_> {
+    /// The next record of the partition must be this outside record: what was written before it has been computed.
+    fn expect_outside(&mut self, partition: usize, frame: &Frame<'_>) -> Result<(), RuntimeError> {
+        let difference = match self.cursors[partition].next()? {
+            Some((_, next)) if next == *frame => None,
+            Some((offset, next)) => Some((offset, next.stream, next.sequence, describe(&next))),
+            None => Some((0, frame.stream, frame.sequence, "nothing more".into())),
+        };
+        self.compared += 1;
+        match difference {
+            None => Ok(()),
+            Some((offset, stream, sequence, recorded)) => {
+                Err(self.difference(partition, offset, stream, sequence, "record", recorded, "nothing".into()))
+            }
+        }
+    }
+}
+
+/// The outside records of all input partitions in the order in which they were taken.
+struct OutsideRecords<'s> {
+    sources: Vec<(usize, Cursor<'s>, Option<(u64, u64, Vec<u8>)>)>,
+}
+
+impl<'s> OutsideRecords<'s> {
+    fn new(store: &'s Store, layout: &Layout) -> Result<OutsideRecords<'s>, RuntimeError> {
+        let tasks = layout.tasks.iter().enumerate();
+        let mut sources: Vec<_> = tasks.map(|(task, at)| (task, store.read(&layout.partitions[at.input], 0), None)).collect();
+        for (_, cursor, next) in &mut sources {
+            *next = next_outside(cursor)?;
+        }
+        Ok(OutsideRecords { sources })
+    }
+
+    /// Task, offset and frame.
+    fn next(&mut self) -> Result<Option<(usize, u64, Vec<u8>)>, RuntimeError> {
+        let first = self.sources.iter_mut().filter(|(.., next)| next.is_some()).min_by_key(|(.., next)| next.as_ref().map(|next| next.0));
+        let Some((task, cursor, next)) = first else { return Ok(None) };
+        let taken = std::mem::replace(next, next_outside(cursor)?);
+        Ok(taken.map(|(_, offset, frame)| (*task, offset, frame)))
+    }
+}
+
+fn next_outside(cursor: &mut Cursor<'_>) -> Result<Option<(u64, u64, Vec<u8>)>, RuntimeError> {
+    while let Some((offset, frame)) = cursor.next()? {
+        if frame.is_outside() {
+            let mut bytes = Vec::new();
+            frame.put(&mut bytes);
+            return Ok(Some((frame.sequence, offset, bytes)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,51 @@
+//! The emitter key as a file.
+
+use crate::RuntimeError;
+use merit_core::id::Hex;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// Reads the key of a file, or makes one there that only its owner can read.
+pub fn read_or_create(path: &Path) -> Result<[u8; 32], RuntimeError> {
+    match read(path) {
+        Err(RuntimeError::Key { .. }) if !path.exists() => create(path),
+        other => other,
+    }
+}
+
+/// Reads the key of a file: 64 hexadecimal digits, readable by its owner alone.
+pub fn read(path: &Path) -> Result<[u8; 32], RuntimeError> {
+    let failed = |cause: String| RuntimeError::Key { path: path.into(), cause };
+    let metadata = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(failed("others than its owner may read or write it".into()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let digits = text.trim_end().as_bytes();
+    let mut key = [0; 32];
+    if digits.len() != 64 {
+        return Err(failed("it does not hold 64 hexadecimal digits".into()));
+    }
+    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16).ok_or_else(|| failed("it does not hold hexadecimal digits".into()));
+        *byte = (digit(0)? * 16 + digit(1)?) as u8;
+    }
+    Ok(key)
+}
+
+fn create(path: &Path) -> Result<[u8; 32], RuntimeError> {
+    let failed = |error: std::io::Error| RuntimeError::Key { path: path.into(), cause: error.to_string() };
+    let mut key = [0; 32];
+    std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut key)).map_err(failed)?;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return read(path),
+        opened => opened.map_err(failed)?,
+    };
+    writeln!(file, "{}", Hex(&key)).and_then(|()| file.sync_all()).map_err(failed)?;
+    Ok(key)
+}

@@ -1,0 +1,179 @@
+//! The topology as the runtime uses it: flat partition numbers, routes and streams.
+
+use merit_core::processor::{DynProcessor, Factory};
+use merit_core::record::Kinds;
+use merit_core::{Head, Key, Kind};
+use merit_topology::{Partitions, Topology};
+
+/// A processor that the binary holds.
+#[derive(Clone, Copy)]
+pub struct Registered {
+    /// The sub-topology that it belongs to.
+    pub sub_topology: &'static str,
+    /// Makes one.
+    pub make: Factory,
+}
+
+/// One partition of one topic.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    /// Number of the topic.
+    pub topic: usize,
+    /// The topic's name.
+    pub name: String,
+    /// The partition in it.
+    pub partition: u32,
+    /// Number of the task that reads it.
+    pub reader: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    first: usize,
+    partitions: u32,
+    follows_input: bool,
+    feedback: bool,
+}
+
+/// One sub-topology on one partition.
+#[derive(Clone, Debug)]
+pub struct TaskLayout {
+    /// Number of the sub-topology.
+    pub sub_topology: usize,
+    /// Its name.
+    pub name: String,
+    /// The partition.
+    pub partition: u32,
+    /// The partition that it reads.
+    pub input: usize,
+    /// Number of the stream of its first processor; the others follow, and behind them its audit chain.
+    pub first_stream: u16,
+    /// Names of its processors.
+    pub processors: Vec<&'static str>,
+}
+
+impl TaskLayout {
+    /// Number of the stream of its audit chain.
+    pub fn audit_stream(&self) -> u16 {
+        self.first_stream + self.processors.len() as u16
+    }
+
+    /// Whether a stream is one of this task's.
+    pub fn owns(&self, stream: u32) -> bool {
+        (u32::from(self.first_stream)..=u32::from(self.audit_stream())).contains(&stream)
+    }
+
+    /// The name of one of its streams but for the lineage.
+    pub fn stream_prefix(&self, stream: u16) -> String {
+        let processor = self.processors.get(usize::from(stream - self.first_stream)).copied().unwrap_or("audit");
+        format!("{}/{processor}/{}", self.name, self.partition)
+    }
+}
+
+/// Topics, tasks and the ways between them.
+pub struct Layout {
+    /// Every partition of every topic.
+    pub partitions: Vec<Partition>,
+    /// Every task, upstream first.
+    pub tasks: Vec<TaskLayout>,
+    /// Partitions of the first sub-topology's input.
+    pub report_partitions: u32,
+    routes: Vec<Vec<Vec<Route>>>,
+    topics: Vec<(String, usize, u32)>,
+    registered: Vec<Registered>,
+}
+
+impl Layout {
+    /// Lays out a topology that was checked.
+    pub fn new(topology: &Topology, registered: &[Registered]) -> Layout {
+        let mut topics = Vec::new();
+        let mut partitions = Vec::new();
+        for (topic, spec) in topology.topics.iter().enumerate() {
+            let count = topology.partition_count(topic);
+            topics.push((spec.name.clone(), partitions.len(), count));
+            partitions.extend((0..count).map(|partition| Partition { topic, name: spec.name.clone(), partition, reader: None }));
+        }
+        let mut tasks = Vec::new();
+        let mut routes = Vec::new();
+        let mut streams = 0;
+        for (number, sub_topology) in topology.sub_topologies.iter().enumerate() {
+            let chain = chain_of(&sub_topology.name, registered);
+            let processors: Vec<&'static str> = chain.iter().map(|processor| processor.name()).collect();
+            let feedback = sub_topology.processors.iter().fold(Vec::new(), |mut all, processor| {
+                all.extend(processor.feedback.iter());
+                all
+            });
+            let feedback = Kinds::of(&feedback);
+            let (_, first, count) = topics[sub_topology.input];
+            for partition in 0..count {
+                partitions[first + partition as usize].reader = Some(tasks.len());
+                let input = first + partition as usize;
+                let name = sub_topology.name.clone();
+                tasks.push(TaskLayout { sub_topology: number, name, partition, input, first_stream: streams, processors: processors.clone() });
+                streams += processors.len() as u16 + 1;
+            }
+            let to_topics = |kind: Kind| {
+                let route = |topic: usize| Route {
+                    first: topics[topic].1,
+                    partitions: topics[topic].2,
+                    follows_input: matches!(topology.topics[topic].partitions, Partitions::Input),
+                    feedback: feedback.contains(kind),
+                };
+                topology.topics_of(sub_topology, kind).into_iter().map(route).collect()
+            };
+            routes.push((0..64).map(|number| Kind::from_number(number).map_or_else(Vec::new, to_topics)).collect());
+        }
+        let report_partitions = topology.sub_topologies.first().map_or(1, |first| topology.partition_count(first.input));
+        Layout { partitions, tasks, report_partitions, routes, topics, registered: registered.to_vec() }
+    }
+
+    /// The processors of a task, new.
+    pub fn chain(&self, task: usize) -> Vec<Box<dyn DynProcessor>> {
+        chain_of(&self.tasks[task].name, &self.registered)
+    }
+
+    /// Number of a partition.
+    pub fn find(&self, topic: &str, partition: u32) -> Option<usize> {
+        let (_, first, count) = self.topics.iter().find(|(name, ..)| name == topic)?;
+        (partition < *count).then_some(first + partition as usize)
+    }
+
+    /// Numbers of all partitions of a topic.
+    pub fn all_of(&self, topic: &str) -> Option<std::ops::Range<usize>> {
+        let (_, first, count) = self.topics.iter().find(|(name, ..)| name == topic)?;
+        Some(*first..first + *count as usize)
+    }
+
+    /// Names of all topics.
+    pub fn topic_names(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().map(|(name, ..)| name.as_str())
+    }
+
+    /// Gives each partition that a record of a task is published to, and whether it is fed back.
+    #[inline]
+    pub fn routes<'l>(&'l self, task: &TaskLayout, kind: Kind, key: &Key<'l>) -> impl Iterator<Item = (usize, bool)> + use<'l> {
+        let (partition, key) = (task.partition, *key);
+        let everywhere = kind == Kind::Progress;
+        self.routes[task.sub_topology][kind as usize].iter().flat_map(move |route| {
+            let span = match (route.follows_input, route.partitions, everywhere) {
+                (true, ..) => partition..partition + 1,
+                (false, 1, _) => 0..1,
+                (false, count, true) => 0..count,
+                (false, count, false) => {
+                    let chosen = key.partition(count);
+                    chosen..chosen + 1
+                }
+            };
+            span.map(move |partition| (route.first + partition as usize, route.feedback))
+        })
+    }
+
+    /// The task and the stream number of a frame; none for a record from outside.
+    pub fn task_of_stream(&self, stream: u32) -> Option<&TaskLayout> {
+        (stream != u32::from(Head::OUTSIDE)).then(|| self.tasks.iter().find(|task| task.owns(stream)))?
+    }
+}
+
+fn chain_of(sub_topology: &str, registered: &[Registered]) -> Vec<Box<dyn DynProcessor>> {
+    registered.iter().filter(|processor| processor.sub_topology == sub_topology).map(|processor| (processor.make)()).collect()
+}

@@ -1,0 +1,312 @@
+//! The data directory: one RocksDB with three column families.
+//!
+//! | family | key | value |
+//! |---|---|---|
+//! | `log` | topic, 0, partition (u32), base offset (u64) | a batch ([`crate::frame`]) |
+//! | `state` | sub-topology, 0, partition (u32), store, 0, key, 0, part (u32) | a row, written at checkpoints |
+//! | `meta` | a word | where log, checkpoint and sources stand |
+//!
+//! Integers are big-endian, so that keys sort as they should.
+
+use crate::RuntimeError;
+use crate::frame::{self, Frame};
+use crate::layout::Partition;
+use merit_core::Datum;
+use rocksdb::{ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use std::path::{Path, PathBuf};
+
+const FORMAT: &str = "1";
+const FAMILIES: [&str; 3] = ["log", "state", "meta"];
+
+/// How commits reach the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// A commit is on disk when it returns.
+    Disk,
+    /// The operating system writes when it likes: for backtests and shadows.
+    System,
+}
+
+/// An open data directory.
+pub struct Store {
+    db: DB,
+    path: PathBuf,
+    write: WriteOptions,
+}
+
+/// What one commit writes, all or nothing.
+#[derive(Default)]
+pub struct Commit {
+    /// Batches: partition number, base offset, records, plain body.
+    pub batches: Vec<(usize, u64, u32, Vec<u8>)>,
+    /// State rows; an empty value deletes.
+    pub state: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Meta rows.
+    pub meta: Vec<(String, Vec<u8>)>,
+}
+
+fn failed(attempt: &'static str) -> impl Fn(rocksdb::Error) -> RuntimeError {
+    move |error| RuntimeError::Store { attempt, cause: error.into_string() }
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(2);
+    options.set_max_total_wal_size(256 << 20);
+    options
+}
+
+fn families() -> Vec<ColumnFamilyDescriptor> {
+    // Batches arrive compressed, in order and once: universal compaction rewrites them least.
+    let mut log = Options::default();
+    log.set_compaction_style(DBCompactionStyle::Universal);
+    log.set_write_buffer_size(64 << 20);
+    let mut state = Options::default();
+    state.set_compression_type(rocksdb::DBCompressionType::Lz4);
+    state.set_write_buffer_size(32 << 20);
+    let of = |name: &str| match name {
+        "log" => log.clone(),
+        "state" => state.clone(),
+        _ => Options::default(),
+    };
+    FAMILIES.iter().map(|name| ColumnFamilyDescriptor::new(*name, of(name))).collect()
+}
+
+impl Store {
+    /// Opens a directory to write, and makes it where there is none.
+    pub fn open(path: &Path, sync: Sync) -> Result<Store, RuntimeError> {
+        std::fs::create_dir_all(path).map_err(|error| RuntimeError::Open { path: path.into(), cause: error.to_string() })?;
+        let db = DB::open_cf_descriptors(&options(), path, families()).map_err(|error| refused(path, error))?;
+        let store = Store::new(db, path, sync);
+        if store.meta("format")?.is_none() {
+            store.commit(&mut Commit { meta: vec![("format".into(), FORMAT.into())], ..Commit::default() }, &[])?;
+        }
+        store.check_format()
+    }
+
+    /// Opens a directory to read what is in it now.
+    pub fn open_to_read(path: &Path) -> Result<Store, RuntimeError> {
+        if !path.join("CURRENT").exists() {
+            return Err(RuntimeError::Missing { path: path.into() });
+        }
+        let mut options = options();
+        options.create_if_missing(false);
+        let db = DB::open_cf_for_read_only(&options, path, FAMILIES, false).map_err(|error| refused(path, error))?;
+        Store::new(db, path, Sync::System).check_format()
+    }
+
+    fn new(db: DB, path: &Path, sync: Sync) -> Store {
+        let mut write = WriteOptions::default();
+        write.set_sync(sync == Sync::Disk);
+        Store { db, path: path.into(), write }
+    }
+
+    fn check_format(self) -> Result<Store, RuntimeError> {
+        match self.meta("format")? {
+            Some(found) if found == FORMAT.as_bytes() => Ok(self),
+            found => Err(RuntimeError::Format {
+                path: self.path.clone(),
+                found: found.map_or("none".into(), |found| String::from_utf8_lossy(&found).into_owned()),
+                wanted: FORMAT,
+            }),
+        }
+    }
+
+    fn family(&self, name: &'static str) -> &rocksdb::ColumnFamily {
+        self.db.cf_handle(name).expect("every column family is created with the directory")
+    }
+
+    /// Writes a commit and waits for the disk as [`Sync`] says.
+    pub fn commit(&self, commit: &mut Commit, partitions: &[Partition]) -> Result<(), RuntimeError> {
+        let mut batch = WriteBatch::default();
+        for (partition, base, count, body) in &commit.batches {
+            batch.put_cf(self.family("log"), log_key(&partitions[*partition], *base), frame::pack(*count, body));
+        }
+        for (key, row) in &commit.state {
+            match row.is_empty() {
+                true => batch.delete_cf(self.family("state"), key),
+                false => batch.put_cf(self.family("state"), key, row),
+            }
+        }
+        for (key, row) in &commit.meta {
+            batch.put_cf(self.family("meta"), key, row);
+        }
+        self.db.write_opt(batch, &self.write).map_err(failed("commit to"))
+    }
+
+    /// A row of the meta family.
+    pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, RuntimeError> {
+        self.db.get_cf(self.family("meta"), key).map_err(failed("read"))
+    }
+
+    /// Rows of the meta family whose key starts with a prefix.
+    pub fn meta_under(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, RuntimeError> {
+        let rows = self.db.iterator_cf(self.family("meta"), IteratorMode::From(prefix.as_bytes(), Direction::Forward));
+        let rows = rows.take_while(|row| row.as_ref().is_ok_and(|(key, _)| key.starts_with(prefix.as_bytes())));
+        rows.map(|row| row.map(|(key, value)| (String::from_utf8_lossy(&key).into_owned(), value.into())).map_err(failed("read"))).collect()
+    }
+
+    /// Gives every state row under a prefix: key, part and row.
+    pub fn state(&self, prefix: &[u8], mut each: impl FnMut(&str, u32, &[u8]) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+        for row in self.db.iterator_cf(self.family("state"), IteratorMode::From(prefix, Direction::Forward)) {
+            let (key, value) = row.map_err(failed("read"))?;
+            let Some(rest) = key.strip_prefix(prefix) else { break };
+            let parsed = rest.split_last_chunk::<4>().and_then(|(name, part)| {
+                let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?;
+                Some((name, u32::from_be_bytes(*part)))
+            });
+            let Some((name, part)) = parsed else {
+                return Err(RuntimeError::Store { attempt: "read", cause: format!("state key {rest:?} is not one") });
+            };
+            each(name, part, &value)?;
+        }
+        Ok(())
+    }
+
+    /// The records of a partition from an offset on.
+    pub fn read<'s>(&'s self, partition: &Partition, from: u64) -> Cursor<'s> {
+        let prefix = log_prefix(partition);
+        // The batch that holds `from` starts there or before.
+        let at = log_key(partition, from);
+        let mut before = self.db.iterator_cf(self.family("log"), IteratorMode::From(&at, Direction::Reverse));
+        let start = match before.next() {
+            Some(Ok((key, _))) if key.starts_with(&prefix) => key.into_vec(),
+            _ => prefix.clone(),
+        };
+        let batches = self.db.iterator_cf(self.family("log"), IteratorMode::From(&start, Direction::Forward));
+        Cursor { batches, prefix, name: partition.name.clone(), partition: partition.partition, from, next: from, body: Vec::new(), at: 0, left: 0, done: false }
+    }
+
+    /// The offset behind the last record of a partition.
+    pub fn end(&self, partition: &Partition) -> Result<u64, RuntimeError> {
+        let prefix = log_prefix(partition);
+        let at = log_key(partition, u64::MAX);
+        let last = self.db.iterator_cf(self.family("log"), IteratorMode::From(&at, Direction::Reverse)).next();
+        let Some((key, value)) = last.transpose().map_err(failed("read"))? else { return Ok(0) };
+        let base = key.strip_prefix(prefix.as_slice()).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes);
+        let count = frame::unpack(&value).map(|(count, _)| u64::from(count));
+        Ok(base.zip(count).map_or(0, |(base, count)| base + count))
+    }
+
+    /// Bytes of the files that the store has written: log, state and write-ahead log.
+    pub fn disk_bytes(&self) -> u64 {
+        let files = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn refused(path: &Path, error: rocksdb::Error) -> RuntimeError {
+    let cause = error.into_string();
+    match cause.contains("lock") {
+        true => RuntimeError::InUse { path: path.into() },
+        false => RuntimeError::Open { path: path.into(), cause },
+    }
+}
+
+fn log_prefix(partition: &Partition) -> Vec<u8> {
+    let mut key = Vec::with_capacity(partition.name.len() + 13);
+    key.extend_from_slice(partition.name.as_bytes());
+    key.push(0);
+    key.extend_from_slice(&partition.partition.to_be_bytes());
+    key
+}
+
+fn log_key(partition: &Partition, base: u64) -> Vec<u8> {
+    let mut key = log_prefix(partition);
+    key.extend_from_slice(&base.to_be_bytes());
+    key
+}
+
+/// The key of all rows of a store of a task.
+pub fn state_prefix(sub_topology: &str, partition: u32, store: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(sub_topology.len() + store.len() + 6);
+    key.extend_from_slice(sub_topology.as_bytes());
+    key.push(0);
+    key.extend_from_slice(&partition.to_be_bytes());
+    key.extend_from_slice(store.as_bytes());
+    key.push(0);
+    key
+}
+
+/// The key of one row.
+pub fn state_key(prefix: &[u8], key: &str, part: u32) -> Vec<u8> {
+    let mut row = Vec::with_capacity(prefix.len() + key.len() + 5);
+    row.extend_from_slice(prefix);
+    row.extend_from_slice(key.as_bytes());
+    row.push(0);
+    row.extend_from_slice(&part.to_be_bytes());
+    row
+}
+
+/// Reads a partition record by record.
+pub struct Cursor<'s> {
+    batches: rocksdb::DBIteratorWithThreadMode<'s, DB>,
+    prefix: Vec<u8>,
+    name: String,
+    partition: u32,
+    from: u64,
+    next: u64,
+    body: Vec<u8>,
+    at: usize,
+    left: u32,
+    done: bool,
+}
+
+impl Cursor<'_> {
+    /// The next record and its offset.
+    pub fn next(&mut self) -> Result<Option<(u64, Frame<'_>)>, RuntimeError> {
+        loop {
+            if self.left == 0 && !self.load()? {
+                return Ok(None);
+            }
+            let offset = self.next;
+            let mut rest = &self.body[self.at..];
+            let length = match Frame::get(&mut rest) {
+                Some(_) => self.body.len() - self.at - rest.len(),
+                None => return Err(self.corrupt(offset, "the record is not in its canonical form")),
+            };
+            let start = self.at;
+            (self.at, self.left, self.next) = (start + length, self.left - 1, offset + 1);
+            if offset >= self.from {
+                let mut bytes = &self.body[start..start + length];
+                return Ok(Frame::get(&mut bytes).map(|frame| (offset, frame)));
+            }
+        }
+    }
+
+    fn load(&mut self) -> Result<bool, RuntimeError> {
+        if self.done {
+            return Ok(false);
+        }
+        let Some(row) = self.batches.next() else {
+            self.done = true;
+            return Ok(false);
+        };
+        let (key, value) = row.map_err(failed("read"))?;
+        let base = key.strip_prefix(self.prefix.as_slice()).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes);
+        let Some(base) = base else {
+            self.done = true;
+            return Ok(false);
+        };
+        if base > self.next && base > self.from {
+            return Err(self.corrupt(self.next, "the batch that holds it is missing"));
+        }
+        match frame::unpack(&value) {
+            Some((count, body)) => (self.body, self.at, self.left, self.next) = (body, 0, count, base),
+            None => return Err(self.corrupt(base, "the batch is torn or of an unknown version")),
+        }
+        Ok(true)
+    }
+
+    fn corrupt(&self, offset: u64, cause: &str) -> RuntimeError {
+        RuntimeError::Corrupt { topic: self.name.clone(), partition: self.partition, offset, cause: cause.into() }
+    }
+}

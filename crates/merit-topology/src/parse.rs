@@ -1,0 +1,308 @@
+//! From text to a [`Topology`].
+//!
+//! A field that is wrong is noted, and reading goes on with an empty value in its place:
+//! no such topology gets out, because one finding is enough for an `Err`.
+
+use crate::rule::{self, Rule};
+use crate::{Finding, Lines, Partitions, ProcessorSpec, SubTopology, Topic, Topology, by_line, path};
+use merit_core::record::Kinds;
+use merit_core::settings::join;
+use merit_core::{Kind, Settings};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use toml::de::{DeTable, DeValue};
+
+/// Reads the file. [`check`](crate::check) tells whether what it says makes sense.
+///
+/// # Errors
+/// Everything that is wrong with its form, by line; only faults of syntax where there are any.
+pub fn parse(text: &str) -> Result<Topology, Vec<Finding>> {
+    let (table, faults) = DeTable::parse_recoverable(text);
+    if !faults.is_empty() {
+        return Err(by_line(faults.iter().map(|fault| syntax(text, fault)).collect()));
+    }
+    let mut lines = BTreeMap::new();
+    note_table(text, table.get_ref(), "", &mut lines);
+    let document = Document { lines: Lines(lines), findings: RefCell::default() };
+    let topology = read_topology(&document, table.get_ref());
+    let findings = by_line(document.findings.into_inner());
+    if findings.is_empty() { Ok(Topology { lines: document.lines, ..topology }) } else { Err(findings) }
+}
+
+fn syntax(text: &str, fault: &toml::de::Error) -> Finding {
+    Finding::new(rule::SYNTAX, fault.span().map_or(1, |span| line_of(text, span.start)), fault.message().trim())
+}
+
+/// The line of a byte, from 1.
+fn line_of(text: &str, byte: usize) -> usize {
+    1 + text.bytes().take(byte).filter(|byte| *byte == b'\n').count()
+}
+
+fn note_table(text: &str, table: &DeTable<'_>, at: &str, lines: &mut BTreeMap<String, usize>) {
+    for (key, value) in table {
+        let at = join(at, key.get_ref());
+        lines.insert(at.clone(), line_of(text, key.span().start));
+        note_value(text, value.get_ref(), &at, lines);
+    }
+}
+
+fn note_value(text: &str, value: &DeValue<'_>, at: &str, lines: &mut BTreeMap<String, usize>) {
+    if let Some(table) = value.as_table() {
+        note_table(text, table, at, lines);
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        let line = line_of(text, item.span().start);
+        let item_at = join(at, &index.to_string());
+        note_value(text, item.get_ref(), &item_at, lines);
+        lines.insert(item_at, line);
+        if let Some(word) = item.get_ref().as_str() {
+            lines.entry(join(at, word)).or_insert(line);
+        }
+    }
+}
+
+fn read_topology(document: &Document, table: &DeTable<'_>) -> Topology {
+    let mut file = Fields::new(document, String::new(), Some(table));
+    if file.require("version").is_some_and(|version| version.as_integer().is_none_or(|number| number.to_string() != "1")) {
+        file.refuse("version", rule::WRONG_VALUE, "version must be 1");
+    }
+    let application = file.text("application");
+    let mut audit = Fields::new(document, "audit".into(), file.table("audit"));
+    let (origin, key_name) = (audit.text("origin"), audit.text("key_name"));
+    audit.finish();
+    let topics: Vec<Topic> = file.tables("topics").into_iter().map(|(name, fields)| read_topic(name, fields)).collect();
+    let subs = file.tables("sub-topologies").into_iter().map(|(name, fields)| read_sub_topology(name, fields, &topics));
+    let sub_topologies: Vec<SubTopology> = subs.collect();
+    check_from(document, &topics, &sub_topologies);
+    let settings = file.take("parameters").map(|_| read_settings(file.table("parameters"))).unwrap_or_default();
+    file.finish();
+    Topology { application, origin, key_name, topics, sub_topologies, settings, lines: Lines::default() }
+}
+
+fn read_topic(name: &str, mut fields: Fields<'_>) -> Topic {
+    let topic = Topic {
+        name: name.into(),
+        key: fields.text("key"),
+        partitions: fields.partitions("partitions"),
+        records: fields.filled("records", Fields::kinds),
+        source: fields.words("source"),
+        sink: fields.flag("sink"),
+        from: fields.words("from"),
+        line: fields.line(),
+    };
+    fields.finish();
+    topic
+}
+
+fn read_sub_topology(name: &str, mut fields: Fields<'_>, topics: &[Topic]) -> SubTopology {
+    let input = fields.text("input");
+    let found = topics.iter().position(|topic| topic.name == input);
+    if found.is_none() && !input.is_empty() {
+        fields.refuse("input", rule::UNKNOWN_NAME, format!("sub-topology {name} takes its input from {input}, which is no topic here"));
+    }
+    let processors = fields.filled("processors", Fields::words);
+    let processors = processors.into_iter().map(|processor| read_processor(fields.listed("processors", &processor), processor)).collect();
+    let sub_topology = SubTopology { name: name.into(), input: found.unwrap_or(0), processors, line: fields.line() };
+    fields.finish();
+    sub_topology
+}
+
+fn read_processor(mut fields: Fields<'_>, name: String) -> ProcessorSpec {
+    let processor = ProcessorSpec {
+        reads: fields.kinds("reads"),
+        writes: fields.kinds("writes"),
+        feedback: fields.kinds("feedback"),
+        stores: fields.words("stores"),
+        line: fields.line(),
+        name,
+    };
+    fields.require("reads");
+    fields.require("writes");
+    fields.finish();
+    processor
+}
+
+fn check_from(document: &Document, topics: &[Topic], sub_topologies: &[SubTopology]) {
+    for topic in topics {
+        for from in topic.from.iter().filter(|from| !sub_topologies.iter().any(|sub| sub.name == **from)) {
+            let message = format!("topic {} takes records from {from}, which is no sub-topology here", topic.name);
+            document.note(rule::UNKNOWN_NAME, &path(&["topics", &topic.name, "from", from]), message);
+        }
+    }
+}
+
+fn read_settings(table: Option<&DeTable<'_>>) -> Settings {
+    let mut entries = Vec::new();
+    for (key, value) in table.into_iter().flatten() {
+        flatten(value.get_ref(), join("", key.get_ref()), &mut entries);
+    }
+    entries.into_iter().collect()
+}
+
+fn flatten(value: &DeValue<'_>, at: String, entries: &mut Vec<(String, String)>) {
+    let text = match value {
+        DeValue::Table(table) => return table.iter().for_each(|(key, value)| flatten(value.get_ref(), join(&at, key.get_ref()), entries)),
+        DeValue::Array(items) => {
+            return items.iter().enumerate().for_each(|(index, item)| flatten(item.get_ref(), join(&at, &index.to_string()), entries));
+        }
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+    };
+    entries.push((at, text));
+}
+
+struct Document {
+    lines: Lines,
+    findings: RefCell<Vec<Finding>>,
+}
+
+impl Document {
+    fn note(&self, rule: Rule, path: &str, message: impl Into<String>) {
+        self.findings.borrow_mut().push(Finding::new(rule, self.lines.at(path), message));
+    }
+}
+
+/// Reads the fields of one table, and remembers which it was asked for.
+struct Fields<'a> {
+    document: &'a Document,
+    path: String,
+    /// None where the table itself is missing or wrong, which is noted already.
+    table: Option<&'a DeTable<'a>>,
+    known: BTreeSet<String>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(document: &'a Document, path: String, table: Option<&'a DeTable<'a>>) -> Fields<'a> {
+        Fields { document, path, table, known: BTreeSet::new() }
+    }
+
+    /// Ends the reading: what nobody asked for is unknown.
+    fn finish(self) {
+        let unknown = self.table.into_iter().flatten().map(|(key, _)| key.get_ref().as_ref()).filter(|key| !self.known.contains(*key));
+        for key in unknown {
+            let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
+            let message = format!("{key} is unknown {}, where these may stand: {}", self.place(), known.join(", "));
+            self.document.note(rule::UNKNOWN_FIELD, &join(&self.path, key), message);
+        }
+    }
+
+    fn line(&self) -> usize {
+        self.document.lines.at(&self.path)
+    }
+
+    /// For messages: where this table is.
+    fn place(&self) -> String {
+        if self.path.is_empty() { "at the top".into() } else { format!("in [{}]", self.path.replace("%2E", ".").replace("%25", "%")) }
+    }
+
+    fn refuse(&self, name: &str, rule: Rule, message: impl Into<String>) {
+        self.document.note(rule, &join(&self.path, name), message);
+    }
+
+    fn take(&mut self, name: &str) -> Option<&'a DeValue<'a>> {
+        self.known.insert(name.into());
+        self.table?.get(name).map(|value| value.get_ref())
+    }
+
+    fn require(&mut self, name: &str) -> Option<&'a DeValue<'a>> {
+        let value = self.take(name);
+        if value.is_none() && self.table.is_some() {
+            self.refuse(name, rule::MISSING_FIELD, format!("{name} is missing {}", self.place()));
+        }
+        value
+    }
+
+    /// Reads a value with `read`; notes where that does not go.
+    fn read<T: Default>(&self, name: &str, value: Option<&'a DeValue<'a>>, wanted: &str, read: impl Fn(&'a DeValue<'a>) -> Option<T>) -> T {
+        let Some(value) = value else { return T::default() };
+        read(value).unwrap_or_else(|| {
+            self.refuse(name, rule::WRONG_VALUE, format!("{name} must be {wanted}"));
+            T::default()
+        })
+    }
+
+    fn text(&mut self, name: &str) -> String {
+        let value = self.require(name);
+        self.read(name, value, "a text, not empty", |value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string))
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let value = self.take(name);
+        self.read(name, value, "true or false", DeValue::as_bool)
+    }
+
+    fn partitions(&mut self, name: &str) -> Partitions {
+        let value = self.require(name);
+        let read = |value: &DeValue<'_>| match value.as_integer() {
+            Some(number) => number.to_string().parse().ok().map(Partitions::Count).map(Some),
+            None => (value.as_str() == Some("input")).then_some(Some(Partitions::Input)),
+        };
+        self.read(name, value, "a number of 1 to 10000, or \"input\"", read).unwrap_or(Partitions::Input)
+    }
+
+    /// A list of texts; empty where it is missing.
+    fn words(&mut self, name: &str) -> Vec<String> {
+        let value = self.take(name);
+        let word = |item: &DeValue<'_>| item.as_str().filter(|word| !word.is_empty()).map(str::to_string);
+        let words = |value: &'a DeValue<'a>| value.as_array()?.iter().map(|item| word(item.get_ref())).collect::<Option<Vec<String>>>();
+        let words = self.read(name, value, "a list of texts, none of them empty", words);
+        for (at, word) in words.iter().enumerate().filter(|(at, word)| words[..*at].contains(word)) {
+            let message = format!("{name} {} lists {word} twice", self.place());
+            self.document.note(rule::LISTED_TWICE, &join(&join(&self.path, name), &at.to_string()), message);
+        }
+        words
+    }
+
+    /// A list that must be there and not be empty.
+    fn filled<T>(&mut self, name: &str, read: fn(&mut Self, &str) -> T) -> T {
+        let value = self.require(name);
+        if value.and_then(DeValue::as_array).is_some_and(|items| items.is_empty()) {
+            self.refuse(name, rule::WRONG_VALUE, format!("{name} must not be empty"));
+        }
+        read(self, name)
+    }
+
+    fn kinds(&mut self, name: &str) -> Kinds {
+        let words = self.words(name);
+        for word in words.iter().filter(|word| Kind::from_name(word).is_none()) {
+            let message = format!("{name} {} names {word}, which is no record type", self.place());
+            self.document.note(rule::UNKNOWN_RECORD_TYPE, &join(&join(&self.path, name), word), message);
+        }
+        Kinds::of(&words.iter().filter_map(|word| Kind::from_name(word)).collect::<Vec<Kind>>())
+    }
+
+    fn table(&mut self, name: &str) -> Option<&'a DeTable<'a>> {
+        let value = self.require(name);
+        self.as_table(name, value)
+    }
+
+    fn as_table(&self, name: &str, value: Option<&'a DeValue<'a>>) -> Option<&'a DeTable<'a>> {
+        self.read(name, value, "a table", |value| value.as_table().map(Some))
+    }
+
+    /// The table of a name that a list holds.
+    fn listed(&mut self, list: &str, name: &str) -> Fields<'a> {
+        let value = self.take(name);
+        if value.is_none() {
+            let message = format!("{list} {} lists {name}, which has no table there", self.place());
+            self.document.note(rule::MISSING_FIELD, &join(&join(&self.path, list), name), message);
+        }
+        Fields::new(self.document, join(&self.path, name), self.as_table(name, value))
+    }
+
+    fn fields(&mut self, name: &str) -> Fields<'a> {
+        let table = self.table(name);
+        Fields::new(self.document, join(&self.path, name), table)
+    }
+
+    /// The tables in a table, in file order.
+    fn tables(&mut self, name: &str) -> Vec<(&'a str, Fields<'a>)> {
+        let mut outer = self.fields(name);
+        let mut keys: Vec<_> = outer.table.into_iter().flatten().map(|(key, _)| key).collect();
+        keys.sort_by_key(|key| key.span().start);
+        keys.into_iter().map(|key| (key.get_ref().as_ref(), outer.fields(key.get_ref()))).collect()
+    }
+}

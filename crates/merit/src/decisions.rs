@@ -1,0 +1,1 @@
+//! Decision records of a log, gathered for reading.

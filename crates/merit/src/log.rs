@@ -1,0 +1,109 @@
+//! `merit log`: records of topics.
+
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{Place, session};
+use clap::{Args, Subcommand};
+use merit_core::{EventTime, Uuid};
+use merit_runtime::frame::Frame;
+use merit_runtime::layout::{Layout, Partition};
+use merit_runtime::store::Store;
+use std::fmt::Write;
+
+#[derive(Subcommand)]
+pub(crate) enum Log {
+    /// Print every record of a topic, partition by partition.
+    Cat(Cat),
+}
+
+#[derive(Args)]
+pub(crate) struct Cat {
+    /// The topic.
+    topic: String,
+    #[command(flatten)]
+    place: Place,
+    /// Only this partition.
+    #[arg(long)]
+    partition: Option<u32>,
+    /// From this offset on.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// At most so many records a partition.
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    limit: u64,
+}
+
+impl Log {
+    pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
+        let Log::Cat(cat) = self;
+        let (store, layout) = session::read_only(&cat.place)?;
+        let lineage = lineage(&store, &layout)?;
+        let partitions = layout.all_of(&cat.topic).ok_or_else(|| {
+            let known: Vec<&str> = layout.topic_names().collect();
+            Failure::call("topic_unknown", format!("there is no topic {:?}", cat.topic), format!("one of {}", known.join(", ")))
+        })?;
+        let wanted = |partition: &&Partition| cat.partition.is_none_or(|only| only == partition.partition);
+        for partition in layout.partitions[partitions].iter().filter(wanted) {
+            let mut records = store.read(partition, cat.from);
+            let mut left = cat.limit;
+            while let Some((offset, frame)) = records.next()?.filter(|_| left > 0) {
+                left -= 1;
+                let text = json(partition, offset, &frame, &layout, &lineage);
+                out.line(if out.json { text } else { plain(partition, offset, &frame) })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lineage of a log: that of its first ConfigEpoch.
+pub(crate) fn lineage(store: &Store, layout: &Layout) -> Result<String, Failure> {
+    use sha2::{Digest, Sha256};
+    let first = &layout.partitions[layout.tasks[0].input];
+    let mut records = store.read(first, 0);
+    Ok(records.next()?.map(|(_, frame)| merit_core::id::Hex(&Sha256::digest(frame.payload)).to_string()).unwrap_or_default())
+}
+
+/// The id of a record.
+pub(crate) fn id_of(partition: &Partition, offset: u64, frame: &Frame<'_>, layout: &Layout, lineage: &str) -> Uuid {
+    match layout.task_of_stream(frame.stream) {
+        Some(task) => Uuid::of_record(&format!("{}/{lineage}", task.stream_prefix(frame.stream as u16)), frame.sequence),
+        None => Uuid::of_record(&format!("{}/{}", partition.name, partition.partition), offset),
+    }
+}
+
+/// The value of a record as JSON text.
+pub(crate) fn value(frame: &Frame<'_>) -> String {
+    let mut text = String::new();
+    match frame.kind().and_then(|kind| merit_codec::write_json(kind.shape(), frame.payload, &mut text)) {
+        Some(()) => text,
+        None => "null".into(),
+    }
+}
+
+/// A time as JSON: null where a command carries none.
+pub(crate) fn time(time: EventTime) -> String {
+    if time == EventTime::MIN { "null".into() } else { format!("\"{time}\"") }
+}
+
+fn json(partition: &Partition, offset: u64, frame: &Frame<'_>, layout: &Layout, lineage: &str) -> String {
+    let mut line = String::new();
+    let kind = frame.kind().map_or("unknown", |kind| kind.name());
+    let (topic, key) = (serde_json::json!(partition.name), serde_json::json!(frame.key));
+    let id = id_of(partition, offset, frame, layout, lineage);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        line,
+        r#"{{"topic":{topic},"partition":{},"offset":{offset},"timestamp":{},"key":{key},"type":"{kind}","id":"{id}","value":{}}}"#,
+        partition.partition,
+        time(frame.time),
+        value(frame)
+    );
+    line
+}
+
+fn plain(partition: &Partition, offset: u64, frame: &Frame<'_>) -> String {
+    let kind = frame.kind().map_or("unknown", |kind| kind.name());
+    let time = if frame.time == EventTime::MIN { "-".into() } else { frame.time.to_string() };
+    format!("{}/{offset:<8} {time:<24} {kind:<20} {:<24} {}", partition.partition, frame.key, value(frame))
+}

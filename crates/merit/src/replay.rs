@@ -1,0 +1,43 @@
+//! `merit replay`: a log computed again.
+
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{Place, registry, session};
+use clap::Args;
+use merit_audit::Signer;
+use merit_runtime::embedded::{Replayed, replay};
+use merit_runtime::key;
+use merit_runtime::store::Store;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    place: Place,
+    /// Compare every record of every topic with what the log holds, and name the first that differs.
+    #[arg(long, required = true)]
+    assert_equal: bool,
+    /// The emitter key; DIR/audit.key by default. Without it, signatures are verified instead of made again.
+    #[arg(long, value_name = "FILE")]
+    audit_key: Option<PathBuf>,
+}
+
+impl Replay {
+    pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
+        let topology = session::topology(self.place.topology.as_deref())?;
+        let store = Store::open_to_read(&self.place.data_dir)?;
+        let path = session::key_path(&self.place, self.audit_key.as_ref());
+        let signer = match path.exists() || self.audit_key.is_some() {
+            true => Some(Signer::new(&topology.key_name, &key::read(&path)?)),
+            false => None,
+        };
+        let progress = |taken: u64| out.progress(&format!("{taken} inputs replayed"));
+        let Replayed { inputs, compared } = replay(&store, &topology, &registry::registered(), signer.as_ref(), progress)?;
+        out.progress("");
+        if out.json {
+            out.line(serde_json::json!({ "equal": true, "inputs": inputs, "compared": compared }).to_string())
+        } else {
+            out.line(format!("equal: {inputs} inputs were run again and all {compared} records of all topics are the same"))
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Hysteresis-promoter as a processor.
+
+use crate::event::{In, PromoterPorts};
+use crate::logic::{self, Verdict};
+use crate::params::{Evaluate, Grant, Params};
+use crate::state::{Clock, Direction, Held, OpenWindow, Standing};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use merit_core::processor::{Configuration, MAX_HOPS, Ports};
+use merit_core::record::{
+    Action, AllocationOutcome, Approval, DemotionProposed, EntityAssigned, Evidence, Interval, Outcome, PromotionProposed,
+    ProposePromotion, Release, RequestAllocation, ReviewRequired, ScoreUpdated,
+};
+use merit_core::table::Single;
+use merit_core::{EventTime, Fault, Fixed, Head, Key, List, Outbox, Problem, Processor, Settings, Store, Table, Uuid};
+
+type Out<'o> = Outbox<'o, PromoterPorts>;
+
+/// Moves entities between tiers.
+#[derive(Default)]
+pub struct HysteresisPromoter {
+    params: Option<Params>,
+    standings: Table<Standing>,
+    clock: Single<Clock>,
+    /// Windows with enough reports, by number; rebuilt from the standings.
+    armed: BTreeMap<i64, Vec<Box<str>>>,
+}
+
+impl Processor for HysteresisPromoter {
+    type Ports = PromoterPorts;
+    const NAME: &'static str = "hysteresis-promoter";
+
+    fn check(settings: &Settings) -> Vec<Problem> {
+        Params::read(settings).1
+    }
+
+    fn configure(&mut self, configuration: &Configuration) -> Result<(), Fault> {
+        let params = Params::read(&configuration.settings).0;
+        self.armed.clear();
+        for (name, standing) in self.standings.iter().filter(|(_, standing)| standing.profile == params.profile) {
+            for open in standing.open.iter().filter(|open| open.n >= params.min_reports) {
+                self.armed.entry(open.number).or_default().push(name.into());
+            }
+        }
+        self.params = Some(params);
+        Ok(())
+    }
+
+    fn step(&mut self, at: &Head<'_>, input: <PromoterPorts as Ports>::In<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+        let params = self.params.take().ok_or_else(|| Fault("a record before any configuration".into()))?;
+        let done = match input {
+            In::ScoreUpdated(score) => self.score(&params, at, score, out),
+            In::EntityAssigned(assigned) => self.assigned(assigned),
+            In::ProposePromotion(proposal) => self.by_hand(&params, at, proposal, out),
+            In::AllocationOutcome(outcome) => self.outcome(at, outcome),
+            In::Tick(tick) => {
+                let newest = self.clock.read().newest;
+                self.clock.write().newest = Some(newest.map_or(tick.time, |newest| newest.max(tick.time)));
+                self.close_windows(&params, out)
+            }
+        };
+        self.params = Some(params);
+        done
+    }
+
+    fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store)) {
+        visit(&mut self.standings);
+        visit(&mut self.clock);
+    }
+}
+
+/// What was seen when a tier was judged.
+struct Seen {
+    window: String,
+    score: Option<Fixed>,
+    threshold: Option<Fixed>,
+    confidence: Fixed,
+    in_row: u64,
+    interval: Option<Interval>,
+    now: EventTime,
+    parent: Option<Uuid>,
+}
+
+impl HysteresisPromoter {
+    fn score(&mut self, params: &Params, at: &Head<'_>, score: &ScoreUpdated<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+        let watermark = self.watermark(params);
+        let standing = self.standings.entry(&at.key);
+        if standing.profile != params.profile {
+            standing.start_over();
+            standing.profile = params.profile;
+        }
+        standing.score = (at.stream, at.sequence);
+        standing.sequence.observe(score.observation, params.log_two_over_alpha);
+        match params.evaluate {
+            Evaluate::Report => {
+                let Some(window) = score.windows.iter().find(|window| window.name == score.window) else {
+                    return Err(Fault(format!("window {:?} has no score", score.window)));
+                };
+                let (direction, threshold) = logic::direction(params, standing, window.score);
+                logic::count(standing, direction);
+                if direction != Direction::Stay || standing.lost.is_some() {
+                    let seen = Seen {
+                        window: score.window.into(),
+                        score: Some(window.score),
+                        threshold,
+                        confidence: score.confidence,
+                        in_row: standing.in_row,
+                        interval: standing.sequence.interval(),
+                        now: score.timestamp,
+                        parent: out.id_of(at),
+                    };
+                    judge(params, at.key, standing, &seen, out)?;
+                }
+            }
+            Evaluate::Window => {
+                if logic::observe(params, standing, score.timestamp, watermark, score.observation) {
+                    self.armed.entry(score.timestamp.pane(params.window)).or_default().push(at.key.name.into());
+                }
+            }
+        }
+        let time = score.timestamp.min(score.received_at);
+        if self.clock.read().newest.is_none_or(|newest| newest < time) {
+            self.clock.write().newest = Some(time);
+            self.close_windows(params, out)?;
+        }
+        Ok(())
+    }
+
+    fn watermark(&self, params: &Params) -> EventTime {
+        self.clock.read().newest.map_or(EventTime::MIN, |newest| newest.before(params.grace))
+    }
+
+    /// Judges every window that the watermark has passed, in the order of (window, key).
+    #[inline]
+    fn close_windows(&mut self, params: &Params, out: &mut Out<'_>) -> Result<(), Fault> {
+        let watermark = self.watermark(params);
+        while let Some(entry) = self.armed.first_entry().filter(|entry| logic::end(params, *entry.key()) <= watermark) {
+            let (number, mut names) = entry.remove_entry();
+            names.sort_unstable();
+            for name in names {
+                self.close(params, number, &name, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, params: &Params, number: i64, name: &str, out: &mut Out<'_>) -> Result<(), Fault> {
+        let key = Key::new(name);
+        let standing = self.standings.entry(&key);
+        let Some(place) = standing.open.iter().position(|open| open.number == number && open.n >= params.min_reports) else {
+            return Ok(()); // gathered under another profile or tier, and forgotten with it
+        };
+        let open: OpenWindow = standing.open.remove(place);
+        let score = logic::window_score(params, &open);
+        let (direction, threshold) = logic::direction(params, standing, score);
+        logic::count(standing, direction);
+        let parent = out.id_of(&Head {
+            key,
+            time: EventTime::MIN,
+            stream: standing.score.0,
+            sequence: standing.score.1,
+            offset: 0,
+            hops: 0,
+            digest: 0,
+        });
+        let seen = Seen {
+            window: format!("{}", params.window),
+            score: Some(score),
+            threshold,
+            confidence: Fixed(500_000 + 100_000 * open.n.min(5) as i64),
+            in_row: standing.in_row,
+            interval: standing.sequence.interval(),
+            now: logic::end(params, number),
+            parent,
+        };
+        judge(params, key, standing, &seen, out)
+    }
+
+    fn assigned(&mut self, assigned: &EntityAssigned<'_>) -> Result<(), Fault> {
+        self.standings.entry(&Key::new(assigned.agent_id)).division = assigned.division_id.into();
+        Ok(())
+    }
+
+    /// A person's proposal: no threshold, tier or dwell stands against it.
+    fn by_hand(&mut self, params: &Params, at: &Head<'_>, proposal: &ProposePromotion<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+        let key = Key::new(proposal.agent_id);
+        let now = self.clock.read().newest.unwrap_or(at.time);
+        let standing = self.standings.entry(&key);
+        let seen = Seen {
+            window: "manual".into(),
+            score: None,
+            threshold: None,
+            confidence: proposal.confidence.unwrap_or(Fixed::ONE),
+            in_row: 0,
+            interval: standing.sequence.interval(),
+            now,
+            parent: None,
+        };
+        match proposal.action {
+            Action::Promote => {
+                let grant = proposal.pool.zip(proposal.delta).map(|(pool, delta)| Grant { pool: pool.into(), delta });
+                promote(
+                    params,
+                    key,
+                    standing,
+                    &seen,
+                    proposal.rationale,
+                    proposal.requested_by,
+                    grant.as_ref().map(|grant| (grant, Approval::Manual)),
+                    out,
+                )
+            }
+            Action::Demote => demote(params, key, standing, &seen, proposal.rationale, proposal.requested_by, out),
+        }
+    }
+
+    fn outcome(&mut self, at: &Head<'_>, outcome: &AllocationOutcome<'_>) -> Result<(), Fault> {
+        if at.hops > MAX_HOPS {
+            return Ok(());
+        }
+        let now = self.clock.read().newest;
+        let standing = self.standings.entry(&Key::new(outcome.agent_id));
+        let Some(place) = standing.held.iter().position(|held| Some(held.promotion) == outcome.promotion_id) else {
+            return Ok(()); // given back by our own demotion, or asked for by others
+        };
+        match outcome.outcome {
+            Outcome::Confirmed => {}
+            Outcome::Rejected => {
+                standing.held.remove(place);
+                standing.tier = standing.tier.saturating_sub(1);
+                standing.since = now;
+                standing.start_over();
+            }
+            Outcome::Released => {
+                standing.held.remove(place);
+                standing.lost = Some(format!("allocation released: {}", outcome.reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn judge(params: &Params, key: Key<'_>, standing: &mut Standing, seen: &Seen, out: &mut Out<'_>) -> Result<(), Fault> {
+    if let Some(lost) = standing.lost.take().filter(|_| standing.tier > 0) {
+        return demote(params, key, standing, seen, &lost, &params.requested_by, out);
+    }
+    let verdict = logic::verdict(params, standing, seen.threshold, seen.interval, seen.now);
+    let (Some(score), Some(threshold)) = (seen.score, seen.threshold) else { return Ok(()) };
+    let rationale = logic::rationale(params, standing.direction, score, threshold, seen.in_row, seen.interval);
+    match verdict {
+        Verdict::Stay => Ok(()),
+        Verdict::Move(Direction::Down) => demote(params, key, standing, seen, &rationale, &params.requested_by, out),
+        Verdict::Move(Direction::Up | Direction::Stay) => {
+            let grant = params.grant(&standing.division).clone();
+            promote(params, key, standing, seen, &rationale, &params.requested_by, Some((&grant, params.approval)), out)
+        }
+        Verdict::Held | Verdict::Review if standing.announced => Ok(()),
+        Verdict::Held => {
+            standing.announced = true;
+            let (parent, tier) = (seen.parent.as_slice(), logic::tier_name(params, standing.tier));
+            let rationale = format!("{rationale}; dwell of {} has not passed", params.dwell);
+            let held = merit_core::record::Held {
+                agent_id: key.name,
+                division_id: &standing.division,
+                tier,
+                guard: "dwell",
+                rationale: &rationale,
+                timestamp: seen.now,
+                evidence: evidence(params, seen, parent),
+            };
+            out.emit(key, seen.now, &held).map(drop)
+        }
+        Verdict::Review => {
+            standing.announced = true;
+            let (parent, tier) = (seen.parent.as_slice(), logic::tier_name(params, standing.tier));
+            let rationale = format!("{rationale} does not prove it");
+            let review = ReviewRequired {
+                agent_id: key.name,
+                division_id: &standing.division,
+                tier,
+                rationale: &rationale,
+                timestamp: seen.now,
+                evidence: evidence(params, seen, parent),
+            };
+            out.emit(key, seen.now, &review).map(drop)
+        }
+    }
+}
+
+fn evidence<'a>(params: &Params, seen: &'a Seen, parents: &'a [Uuid]) -> Evidence<'a> {
+    Evidence {
+        window: &seen.window,
+        score: seen.score,
+        threshold: seen.threshold,
+        confidence: seen.confidence,
+        windows_in_row: seen.in_row,
+        interval: seen.interval,
+        profile: params.profile,
+        parents: List::Slice(parents),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one a part of the decision")]
+fn promote(
+    params: &Params,
+    key: Key<'_>,
+    standing: &mut Standing,
+    seen: &Seen,
+    rationale: &str,
+    requested_by: &str,
+    grant: Option<(&Grant, Approval)>,
+    out: &mut Out<'_>,
+) -> Result<(), Fault> {
+    let to = (standing.tier + 1).min(params.tiers.len() as u32);
+    let promoted = PromotionProposed {
+        agent_id: key.name,
+        division_id: &standing.division,
+        from_tier: logic::tier_name(params, standing.tier),
+        to_tier: logic::tier_name(params, to),
+        rationale,
+        requested_by,
+        timestamp: seen.now,
+        evidence: evidence(params, seen, seen.parent.as_slice()),
+    };
+    let promotion = out.emit(key, seen.now, &promoted)?;
+    standing.tier = to;
+    standing.since = Some(seen.now);
+    standing.start_over();
+    let Some((grant, approval)) = grant else { return Ok(()) };
+    let promotion = out.id(promotion);
+    let request = RequestAllocation {
+        promotion_id: Some(promotion),
+        agent_id: key.name,
+        division_id: None,
+        pool: &grant.pool,
+        delta: grant.delta,
+        reason: &params.reason,
+        requested_by,
+        confidence: Some(seen.confidence),
+        approval,
+    };
+    standing.held.push(Held { promotion, pool: grant.pool.clone() });
+    out.emit(Key::new(&grant.pool), seen.now, &request).map(drop)
+}
+
+fn demote(
+    params: &Params,
+    key: Key<'_>,
+    standing: &mut Standing,
+    seen: &Seen,
+    rationale: &str,
+    requested_by: &str,
+    out: &mut Out<'_>,
+) -> Result<(), Fault> {
+    let to = standing.tier.saturating_sub(1);
+    let demoted = DemotionProposed {
+        agent_id: key.name,
+        division_id: &standing.division,
+        from_tier: logic::tier_name(params, standing.tier),
+        to_tier: logic::tier_name(params, to),
+        rationale,
+        requested_by,
+        timestamp: seen.now,
+        evidence: evidence(params, seen, seen.parent.as_slice()),
+    };
+    out.emit(key, seen.now, &demoted)?;
+    standing.tier = to;
+    standing.since = Some(seen.now);
+    standing.start_over();
+    if let Some(held) = standing.held.pop() {
+        let release = Release {
+            agent_id: key.name,
+            promotion_id: Some(held.promotion),
+            allocation_id: None,
+            pool: &held.pool,
+            reason: rationale,
+            requested_by,
+        };
+        out.emit(Key::new(&held.pool), seen.now, &release)?;
+    }
+    Ok(())
+}

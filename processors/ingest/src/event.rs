@@ -1,0 +1,10 @@
+//! What reaches ingest and what leaves it.
+
+use merit_core::ports;
+
+ports! {
+    /// Ports of ingest.
+    IngestPorts
+    reads { EvalReport<'a>, RawReport<'a>, ProposePromotion<'a>, AssignEntity<'a>, AllocationOutcome<'a>, Tick, ConfigEpoch<'a> }
+    writes { ReportAccepted<'a>, Rejected<'a>, EvalReport<'a>, EntityAssigned<'a> }
+}

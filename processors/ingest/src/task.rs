@@ -1,0 +1,212 @@
+//! Ingest as a processor.
+
+use crate::event::{In, IngestPorts};
+use crate::logic::{self, Refusal};
+use crate::params::Params;
+use crate::state::{Counts, Home, RecentReport, RecentReports};
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use merit_core::processor::{Configuration, MAX_HOPS, Ports};
+use merit_core::record::{AssignEntity, EntityAssigned, EvalReport, RawReport, Rejected, ReportAccepted};
+use merit_core::table::Single;
+use merit_core::{Fault, Head, Key, Kind, Outbox, Payload, Problem, Processor, Settings, Store, Table};
+
+type Out<'o> = Outbox<'o, IngestPorts>;
+
+/// Decides which reports count.
+#[derive(Default)]
+pub struct Ingest {
+    params: Option<Params>,
+    partition: u32,
+    partitions: u32,
+    homes: Table<Home>,
+    recent: Single<RecentReports>,
+    counts: Single<Counts>,
+}
+
+impl Processor for Ingest {
+    type Ports = IngestPorts;
+    const NAME: &'static str = "ingest";
+
+    fn check(settings: &Settings) -> Vec<Problem> {
+        Params::read(settings).1
+    }
+
+    fn configure(&mut self, configuration: &Configuration) -> Result<(), Fault> {
+        let (params, _) = Params::read(&configuration.settings);
+        self.recent.write().resize(params.recent_reports);
+        (self.partition, self.partitions) = (configuration.partition, configuration.partitions);
+        self.params = Some(params);
+        Ok(())
+    }
+
+    fn step(&mut self, at: &Head<'_>, input: <IngestPorts as Ports>::In<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+        if at.hops > MAX_HOPS {
+            let refusal = Refusal { rule: "feedback_depth", detail: format!("fed back {} times; {MAX_HOPS} is the most", at.hops) };
+            return self.reject(at, "", payload(input), &refusal, out);
+        }
+        match input {
+            In::EvalReport(report) => self.report(at, report, out),
+            In::RawReport(raw) => self.raw(at, raw, out),
+            In::AssignEntity(assignment) => self.assign(at, assignment, out),
+            In::ProposePromotion(_) => self.count(|counts| &mut counts.commands),
+            In::AllocationOutcome(_) => self.count(|counts| &mut counts.fed_back),
+            In::Tick(_) | In::ConfigEpoch(_) => self.count(|counts| &mut counts.control),
+        }
+    }
+
+    fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store)) {
+        visit(&mut self.homes);
+        visit(&mut self.recent);
+        visit(&mut self.counts);
+    }
+}
+
+impl Ingest {
+    fn count(&mut self, class: fn(&mut Counts) -> &mut u64) -> Result<(), Fault> {
+        *class(self.counts.write()) += 1;
+        Ok(())
+    }
+
+    fn report(&mut self, at: &Head<'_>, report: &EvalReport<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+        let params = self.params.as_ref().ok_or_else(|| Fault("a report before any configuration".into()))?;
+        let key = if at.key.name == report.agent_id { at.key } else { Key::new(report.agent_id) };
+        if key.partition(self.partitions) != self.partition {
+            self.counts.write().rerouted += 1;
+            return out.emit(key, at.time, report).map(drop);
+        }
+        if let Err(refusal) = logic::validate(report, at.time, params.future, &params.profile) {
+            return self.reject(at, report.source, Payload::EvalReport(report), &refusal, out);
+        }
+        let id = report.id.map(logic::id_digest);
+        let content = at.digest.to_be_bytes();
+        if let Some(first) = id.and_then(|id| self.recent.read().find(&id)) {
+            if first.content == content {
+                self.counts.write().duplicate += 1;
+                return Ok(());
+            }
+            let detail =
+                format!("id {:?} was taken by a report of other content, accepted as {}", report.id.unwrap_or_default(), first.sequence);
+            return self.reject(at, report.source, Payload::EvalReport(report), &Refusal { rule: "id_reused", detail }, out);
+        }
+        let known = self.homes.read(&key);
+        let new_metrics = match logic::new_metrics(known.map_or(&[], |home| &home.metrics), report) {
+            Ok(new) => new,
+            Err(refusal) => return self.reject(at, report.source, Payload::EvalReport(report), &refusal, out),
+        };
+        let is_new = !known.is_some_and(|home| home.known);
+        if is_new || new_metrics > 0 {
+            self.learn(at, key, report, is_new, out)?;
+        }
+        let home = self.homes.read(&key).ok_or_else(|| Fault(format!("entity {:?} has no home", key.name)))?;
+        let derived = if report.id.is_none() { out.next_id().to_string() } else { Default::default() };
+        let accepted = ReportAccepted {
+            report_id: report.id.unwrap_or(&derived),
+            agent_id: report.agent_id,
+            division_id: report.division_id.unwrap_or(&home.division_id),
+            product_id: report.product_id.or(home.product_id.as_deref()),
+            metrics: report.metrics,
+            source: report.source,
+            timestamp: report.timestamp,
+            received_at: at.time,
+            window: report.window.unwrap_or(logic::WINDOWS[0]),
+            offset: at.offset,
+        };
+        self.counts.write().accepted += 1;
+        let sequence = out.emit(key, report.timestamp, &accepted)?;
+        if let Some(id) = id {
+            self.recent.write().insert(RecentReport { id, content, sequence });
+        }
+        Ok(())
+    }
+
+    /// Takes from a report what is not known of its entity yet.
+    fn learn(&mut self, at: &Head<'_>, key: Key<'_>, report: &EvalReport<'_>, is_new: bool, out: &mut Out<'_>) -> Result<(), Fault> {
+        let home = self.homes.entry(&key);
+        for metric in report.metrics.iter() {
+            if !home.metrics.iter().any(|known| **known == *metric.name) {
+                home.metrics.push(metric.name.into());
+            }
+        }
+        if is_new {
+            let assignment = AssignEntity {
+                agent_id: report.agent_id,
+                division_id: report.division_id.unwrap_or("default"),
+                product_id: report.product_id,
+            };
+            settle(home, at, key, &assignment, out)?;
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, at: &Head<'_>, assignment: &AssignEntity<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+        self.counts.write().commands += 1;
+        let key = Key::new(assignment.agent_id);
+        settle(self.homes.entry(&key), at, key, assignment, out)
+    }
+
+    fn raw(&mut self, at: &Head<'_>, raw: &RawReport<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+        self.counts.write().rejected += 1;
+        let schema = out.fingerprint(Kind::RawReport);
+        let rejected = self.rejected(at, raw.source, raw.rule, raw.detail, Kind::RawReport, schema, raw.bytes);
+        out.emit(Key::new(raw.source), at.time, &rejected).map(drop)
+    }
+
+    fn reject(&mut self, at: &Head<'_>, source: &str, input: Payload<'_>, refusal: &Refusal, out: &mut Out<'_>) -> Result<(), Fault> {
+        self.counts.write().rejected += 1;
+        let mut bytes = Vec::new();
+        input.put(&mut bytes);
+        let schema = out.fingerprint(input.kind());
+        let rejected = self.rejected(at, source, refusal.rule, &refusal.detail, input.kind(), schema, &bytes);
+        out.emit(Key::new(source), at.time, &rejected).map(drop)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one a field of the record")]
+    fn rejected<'a>(
+        &self,
+        at: &Head<'_>,
+        source: &'a str,
+        rule: &'a str,
+        detail: &'a str,
+        kind: Kind,
+        schema: [u8; 32],
+        bytes: &'a [u8],
+    ) -> Rejected<'a> {
+        Rejected {
+            source,
+            rule,
+            detail,
+            topic: "eval.reports",
+            partition: self.partition,
+            offset: at.offset,
+            record_type: kind.name(),
+            schema,
+            bytes,
+        }
+    }
+}
+
+/// Sets a home and tells the allocator where it changed.
+fn settle(home: &mut Home, at: &Head<'_>, key: Key<'_>, to: &AssignEntity<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+    if home.known && home.division_id == to.division_id && home.product_id.as_deref() == to.product_id {
+        return Ok(());
+    }
+    home.known = true;
+    home.division_id = to.division_id.into();
+    home.product_id = to.product_id.map(Into::into);
+    let assigned = EntityAssigned { agent_id: to.agent_id, division_id: to.division_id, product_id: to.product_id };
+    out.emit(key, at.time, &assigned).map(drop)
+}
+
+fn payload(input: In<'_>) -> Payload<'_> {
+    match input {
+        In::EvalReport(value) => value.into(),
+        In::RawReport(value) => value.into(),
+        In::ProposePromotion(value) => value.into(),
+        In::AssignEntity(value) => value.into(),
+        In::AllocationOutcome(value) => value.into(),
+        In::Tick(value) => value.into(),
+        In::ConfigEpoch(value) => value.into(),
+    }
+}

@@ -1,0 +1,333 @@
+//! What score-window remembers.
+
+use crate::panes::{MAX_METRICS, Run, Sums};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use merit_core::watermark::Watermark;
+use merit_core::{Datum, Duration, EventTime, List, Row, Shape, datum};
+
+/// One window: so many panes of one width.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// As reports and records name it.
+    pub name: &'static str,
+    /// Width of a pane.
+    pub width: Duration,
+    /// Number of panes.
+    pub panes: i64,
+}
+
+/// The windows of design 4, shortest first: panes that leave one are merged into those of the next.
+pub const WINDOWS: [Window; 3] = [
+    Window { name: "1h", width: Duration(60_000), panes: 60 },
+    Window { name: "24h", width: Duration(15 * 60_000), panes: 96 },
+    Window { name: "7d", width: Duration(2 * 3_600_000), panes: 84 },
+];
+
+const BUCKET: Duration = WINDOWS[2].width;
+
+/// Sums over a whole window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Reports.
+    pub n: u64,
+    /// Sum of observations, 1e-6.
+    pub observations: i128,
+    /// Sum of squared observations, 1e-12.
+    pub squares: u128,
+}
+
+/// A metric's sum over a whole window, 1e-6, and the number of its values.
+pub type MetricTotal = (i128, u64);
+
+/// The windows of one entity.
+#[derive(Clone, Debug, Default)]
+pub struct Windows {
+    names: Vec<Box<str>>,
+    newest: Option<EventTime>,
+    runs: [Run; 3],
+    totals: [Totals; 3],
+    /// Window by window, metric by metric.
+    metric_totals: Vec<MetricTotal>,
+    /// Changed two-hour buckets, by bucket number modulo 128; the panes of an entity span 85 at most.
+    dirty: u128,
+}
+
+impl Windows {
+    /// Metric names in the order in which they first appeared.
+    pub fn names(&self) -> &[Box<str>] {
+        &self.names
+    }
+
+    /// The place of a metric, made where there is none. Ingest admits at most [`MAX_METRICS`] names an entity.
+    #[inline]
+    pub fn metric(&mut self, name: &str, guess: usize) -> Option<usize> {
+        if self.names.get(guess).is_some_and(|known| **known == *name) {
+            return Some(guess);
+        }
+        self.names.iter().position(|known| **known == *name).or_else(|| self.learn(name))
+    }
+
+    #[cold]
+    fn learn(&mut self, name: &str) -> Option<usize> {
+        let place = self.names.len();
+        if place == MAX_METRICS {
+            return None;
+        }
+        self.names.push(name.into());
+        self.widen();
+        Some(place)
+    }
+
+    /// Fits runs and totals to the number of names.
+    fn widen(&mut self) {
+        let (old, new) = (self.metric_totals.len() / 3, self.names.len());
+        self.runs.iter_mut().for_each(|run| run.widen(new));
+        let widened = (0..3 * new).map(|at| if at % new < old { self.metric_totals[at / new * old + at % new] } else { (0, 0) });
+        self.metric_totals = widened.collect();
+    }
+
+    /// Adds a report at `time` and moves the windows there if that is the entity's newest time.
+    #[inline]
+    pub fn add(&mut self, time: EventTime, sums: &Sums<'_>) {
+        let newest = self.newest.map_or(time, |newest| newest.max(time));
+        if self.newest != Some(newest) {
+            self.newest = Some(newest);
+            self.advance(newest);
+        }
+        let holds = |window: usize| time.pane(WINDOWS[window].width) > newest.pane(WINDOWS[window].width) - WINDOWS[window].panes;
+        let Some(finest) = (0..3).find(|window| holds(*window)) else { return };
+        let place = self.runs[finest].place(time.pane(WINDOWS[finest].width));
+        self.runs[finest].add(place, sums);
+        self.mark(time.pane(BUCKET));
+        for window in finest..3 {
+            self.total(window, sums, 1);
+        }
+    }
+
+    /// Takes panes out of the windows that they left, each into the next coarser one.
+    fn advance(&mut self, newest: EventTime) {
+        for (window, Window { width, panes, .. }) in WINDOWS.into_iter().enumerate() {
+            let first = newest.pane(width) - panes + 1;
+            while !self.runs[window].is_empty() && self.runs[window].number(0) < first {
+                self.leave(window);
+            }
+        }
+    }
+
+    fn leave(&mut self, window: usize) {
+        let time = EventTime(self.runs[window].number(0) * WINDOWS[window].width.0);
+        let mut kept = [(0, 0); MAX_METRICS];
+        let (n, observations, squares, count) = self.runs[window].read(0, |sums| {
+            kept[..sums.metrics.len()].copy_from_slice(sums.metrics);
+            (sums.n, sums.observations, sums.squares, sums.metrics.len())
+        });
+        let sums = Sums { n, observations, squares, metrics: &kept[..count] };
+        self.runs[window].pop();
+        self.total(window, &sums, -1);
+        if window < 2 {
+            let place = self.runs[window + 1].place(time.pane(WINDOWS[window + 1].width));
+            self.runs[window + 1].add(place, &sums);
+        }
+        self.mark(time.pane(BUCKET));
+    }
+
+    #[inline]
+    fn total(&mut self, window: usize, sums: &Sums<'_>, sign: i64) {
+        let total = &mut self.totals[window];
+        total.n = total.n.wrapping_add_signed(sign * i64::from(sums.n));
+        total.observations += i128::from(sign * sums.observations);
+        total.squares = if sign > 0 { total.squares + sums.squares } else { total.squares - sums.squares };
+        let metrics = self.names.len();
+        let totals = &mut self.metric_totals[window * metrics..(window + 1) * metrics];
+        for ((total, count), (sum, values)) in totals.iter_mut().zip(sums.metrics) {
+            *total += i128::from(sign * sum);
+            *count = count.wrapping_add_signed(sign * *values as i64);
+        }
+    }
+
+    /// The sums of a window and of its metrics.
+    #[inline]
+    pub fn window(&self, window: usize) -> (&Totals, &[MetricTotal]) {
+        let metrics = self.names.len();
+        (&self.totals[window], &self.metric_totals[window * metrics..(window + 1) * metrics])
+    }
+
+    fn mark(&mut self, bucket: i64) {
+        self.dirty |= 1 << bucket.rem_euclid(128);
+    }
+}
+
+datum! {
+    /// Row 0 of an entity's windows.
+    WindowsRow<'a> {
+        /// Metric names in the order in which they first appeared.
+        names: List<'a, &'a str>,
+        /// The entity's newest event time.
+        newest: Option<EventTime>,
+    }
+}
+
+datum! {
+    /// Sum of a metric in a pane.
+    PaneMetric {
+        /// Sum of values, 1e-6.
+        sum: i64,
+        /// Number of values.
+        count: u64,
+    }
+}
+
+datum! {
+    /// One pane.
+    PaneRow<'a> {
+        /// Window whose panes it is one of: 0, 1 or 2.
+        window: u32,
+        /// Pane number: event time divided by the width.
+        number: i64,
+        /// Reports.
+        n: u32,
+        /// Sum of observations, 1e-6.
+        observations: i64,
+        /// Sum of squared observations, 1e-12, big-endian.
+        squares: [u8; 16],
+        /// By the entity's order of metrics.
+        metrics: List<'a, PaneMetric>,
+    }
+}
+
+/// Row 0 is the head; row 1 + b holds the panes of the two-hour bucket whose number modulo 128 is b.
+impl Row for Windows {
+    const STORE: &'static str = "windows";
+
+    fn shape(part: u32) -> &'static Shape {
+        if part == 0 { WindowsRow::SHAPE } else { List::<PaneRow>::SHAPE }
+    }
+
+    fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
+        scratch.clear();
+        let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
+        WindowsRow { names: List::Slice(&names), newest: self.newest }.put(scratch);
+        put(0, scratch);
+        let newest = self.newest.map_or(0, |newest| newest.pane(BUCKET));
+        while self.dirty != 0 {
+            let slot = self.dirty.trailing_zeros();
+            self.dirty &= self.dirty - 1;
+            // The one bucket of this slot among the 128 that end with the newest.
+            let bucket = newest - (newest - i64::from(slot)).rem_euclid(128);
+            scratch.clear();
+            self.put_bucket(bucket, scratch);
+            put(slot + 1, scratch);
+        }
+    }
+
+    fn load(&mut self, part: u32, bytes: &[u8]) -> Option<()> {
+        if part == 0 {
+            let row = WindowsRow::decode(bytes)?;
+            self.names = row.names.iter().map(Into::into).collect();
+            self.newest = row.newest;
+            self.widen();
+            return Some(());
+        }
+        for row in List::<PaneRow>::decode(bytes)? {
+            let run = self.runs.get_mut(row.window as usize)?;
+            let mut metrics = [(0, 0); MAX_METRICS];
+            metrics.iter_mut().zip(row.metrics).for_each(|(slot, metric)| *slot = (metric.sum, metric.count));
+            run.widen(self.names.len());
+            let place = run.place(row.number);
+            let sums = Sums {
+                n: row.n,
+                observations: row.observations,
+                squares: u128::from_be_bytes(row.squares),
+                metrics: metrics.get(..row.metrics.len())?,
+            };
+            run.add(place, &sums);
+        }
+        Some(())
+    }
+
+    fn loaded(&mut self) {
+        for run in 0..3 {
+            for at in 0..self.runs[run].len() {
+                let runs = core::mem::take(&mut self.runs);
+                runs[run].read(at, |sums| (run..3).for_each(|window| self.total(window, sums, 1)));
+                self.runs = runs;
+            }
+        }
+    }
+}
+
+impl Windows {
+    fn put_bucket(&self, bucket: i64, out: &mut Vec<u8>) {
+        let mut rows = Vec::new();
+        let mut metrics = Vec::new();
+        for (window, run) in self.runs.iter().enumerate() {
+            let panes = BUCKET.0 / WINDOWS[window].width.0;
+            for at in run.between(bucket * panes, (bucket + 1) * panes) {
+                run.read(at, |sums| {
+                    metrics.extend(sums.metrics.iter().map(|(sum, count)| PaneMetric { sum: *sum, count: *count }));
+                    rows.push((window, run.number(at), sums.n, sums.observations, sums.squares));
+                });
+            }
+        }
+        if rows.is_empty() {
+            return; // an empty row deletes
+        }
+        let rows: Vec<PaneRow<'_>> = rows
+            .into_iter()
+            .enumerate()
+            .map(|(at, (window, number, n, observations, squares))| PaneRow {
+                window: window as u32,
+                number,
+                n,
+                observations,
+                squares: squares.to_be_bytes(),
+                metrics: List::Slice(&metrics[at * self.names.len()..(at + 1) * self.names.len()]),
+            })
+            .collect();
+        List::Slice(&rows).put(out);
+    }
+}
+
+datum! {
+    /// Watermark and counts of the partition.
+    #[derive(Default)]
+    Counts {
+        /// Largest min(timestamp, receivedAt) of accepted reports and Ticks; none before the first.
+        newest: Option<EventTime>,
+        /// Reports that count in windows.
+        scored: u64,
+        /// Reports that came behind the watermark.
+        late: u64,
+        /// Watermark of the last Progress.
+        progress: Option<EventTime>,
+        /// Reports scored since the last Progress.
+        scored_since: u64,
+    }
+}
+
+impl Counts {
+    /// The partition's watermark before grace.
+    pub fn watermark(&self) -> Watermark {
+        self.newest.map_or_else(Watermark::default, |newest| Watermark { newest })
+    }
+}
+
+impl Row for Counts {
+    const STORE: &'static str = "score-counts";
+
+    fn shape(_: u32) -> &'static Shape {
+        Counts::SHAPE
+    }
+
+    fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
+        scratch.clear();
+        self.put(scratch);
+        put(0, scratch);
+    }
+
+    fn load(&mut self, _: u32, bytes: &[u8]) -> Option<()> {
+        *self = Counts::decode(bytes)?;
+        Some(())
+    }
+}
