@@ -1,1 +1,38 @@
-//! Harness.
+//! What the integration tests share.
+//!
+//! [`process`] runs the program, [`directory`] gives it a data directory, [`dump`] reads every record of one, [`reports`] makes inputs,
+//! [`random`] draws from a seed. It calls the libraries of Merit to look at a log, never to decide what a log should hold.
+#![warn(missing_docs)]
+
+pub mod directory;
+pub mod dump;
+pub mod process;
+pub mod random;
+pub mod reports;
+
+use std::path::{Path, PathBuf};
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// The real trace.
+pub fn trace() -> PathBuf {
+    repository("examples/genai_requests.csv.gz")
+}
+
+/// The mapping that makes it reports.
+pub fn trace_mapping() -> PathBuf {
+    repository("examples/genai_requests.toml")
+}
+
+/// Reads a text file of a test.
+pub fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("could not read {}: {error}", path.display()))
+}
+
+/// Writes a file of a test.
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) {
+    std::fs::write(path, bytes).unwrap_or_else(|error| panic!("could not write {}: {error}", path.display()));
+}

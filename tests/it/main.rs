@@ -1,1 +1,14 @@
-//! Integration tests.
+//! Integration tests: the built program on real data.
+//!
+//! One file a topic. Build the program first: `cargo build --release --workspace`.
+
+mod commands;
+mod configuration;
+mod crash_recovery;
+mod equality;
+mod import;
+mod kill;
+mod oracle;
+mod replay;
+mod seed_001;
+mod topology;

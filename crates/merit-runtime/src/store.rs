@@ -56,6 +56,8 @@ fn options() -> Options {
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(2);
     options.set_max_total_wal_size(256 << 20);
+    // By default RocksDB drops, in silence, whatever lies behind a damaged place of its write-ahead log.
+    options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::TolerateCorruptedTailRecords);
     options
 }
 
@@ -205,7 +207,7 @@ impl Store {
 
 fn refused(path: &Path, error: rocksdb::Error) -> RuntimeError {
     let cause = error.into_string();
-    match cause.contains("lock") {
+    match cause.contains("lock") && !cause.starts_with("Corruption") {
         true => RuntimeError::InUse { path: path.into() },
         false => RuntimeError::Open { path: path.into(), cause },
     }
@@ -262,6 +264,7 @@ pub struct Cursor<'s> {
 
 impl Cursor<'_> {
     /// The next record and its offset.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend its items")]
     pub fn next(&mut self) -> Result<Option<(u64, Frame<'_>)>, RuntimeError> {
         loop {
             if self.left == 0 && !self.load()? {

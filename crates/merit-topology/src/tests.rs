@@ -121,7 +121,7 @@ const FLOW: &[Broken] = &[
     ),
     // A command that ingest reads and no other record leads to.
     broken("[topics.\"eval.reports\"]", "\"AssignEntity\", ", "", &[(rule::RECORD_WITHOUT_TOPIC, "reads = [")]),
-    broken("[topics.\"eval.late\"]", "\"ReportLate\"", "\"ReportLate\", \"AggregateDelta\"", &[(rule::RECORD_WITHOUT_WRITER, "records")]),
+    broken("[topics.\"eval.late\"]", "\"ReportLate\"", "\"ReportLate\", \"StreamSeal\"", &[(rule::RECORD_WITHOUT_WRITER, "records")]),
     // Control records come to inputs only.
     broken("[topics.\"eval.late\"]", "\"ReportLate\"", "\"ReportLate\",\n\"Tick\"", &[(rule::RECORD_WITHOUT_WRITER, "\"Tick\"]")]),
     // `from` keeps out the only writer.

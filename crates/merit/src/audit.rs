@@ -1,8 +1,23 @@
-//! `merit audit`.
+//! `merit audit`: the audit log against the records that it speaks of.
+
+mod keys;
+mod reading;
+mod verify;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::Place;
+use crate::{Place, registry, session};
 use clap::{Args, Subcommand};
+use merit_runtime::RuntimeError;
+use merit_runtime::layout::Layout;
+use merit_runtime::store::Store;
+use reading::Broken;
+use serde_json::{Value, json};
+use std::time::Instant;
+use verify::{Covered, Verified};
 
 #[derive(Subcommand)]
 pub(crate) enum Audit {
@@ -14,11 +29,88 @@ pub(crate) enum Audit {
 pub(crate) struct Verify {
     #[command(flatten)]
     place: Place,
+    /// A public key that may sign, as NAME+ID+BASE64, or a file of such lines; by default the key that the log itself names.
+    #[arg(long = "key", value_name = "VKEY-or-FILE")]
+    keys: Vec<String>,
 }
+
+const HINT: &str = "keep a copy of the directory as it is; what lies before the fault is as it was written";
 
 impl Audit {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let Audit::Verify(verify) = self;
-        out.line(verify.place.data_dir.display().to_string())
+        let keys = keys::read(&verify.keys)?;
+        let topology = session::topology(verify.place.topology.as_deref())?;
+        let layout = Layout::new(&topology, &registry::registered());
+        let store = Store::open_to_read(&verify.place.data_dir).map_err(|error| failure(error.into()))?;
+        let start = Instant::now();
+        let verified = verify::verify(&store, &layout, keys, |done| out.progress(done));
+        out.progress("");
+        let verified = verified.map_err(failure)?;
+        let seconds = start.elapsed().as_secs_f64();
+        if out.json { out.line(as_json(&verified, seconds).to_string()) } else { print(&verified, seconds, out) }
     }
+}
+
+fn failure(broken: Broken) -> Failure {
+    match broken {
+        Broken::Fault(fault) => Failure::check("audit_fault", fault.to_string(), HINT),
+        // What the store or a batch cannot read is a changed log, not a failed disk.
+        Broken::Store(error) if is_corrupt(&error) => Failure::check("audit_fault", format!("corrupt: {error}"), HINT),
+        Broken::Store(error) => error.into(),
+    }
+}
+
+fn is_corrupt(error: &RuntimeError) -> bool {
+    match error {
+        RuntimeError::Corrupt { .. } => true,
+        RuntimeError::Open { cause, .. } | RuntimeError::Store { cause, .. } => cause.starts_with("Corruption"),
+        _ => false,
+    }
+}
+
+fn as_json(verified: &Verified, seconds: f64) -> Value {
+    let task = |task: &Covered| {
+        json!({ "task": task.task, "seals": task.seals, "inputs": task.inputs, "outputs": task.outputs,
+            "notYetSealed": { "inputs": task.inputs_open, "outputs": task.outputs_open } })
+    };
+    let tasks: Vec<Value> = verified.tasks.iter().map(task).collect();
+    json!({ "verified": true, "log": verified.origin, "lineage": verified.lineage, "emitterKey": verified.emitter,
+        "keyFromLog": verified.key_from_log, "leaves": verified.leaves.values().sum::<u64>(), "leavesByType": verified.leaves,
+        "chains": verified.chains, "signatures": verified.signatures, "parents": verified.parents, "tasks": tasks, "seconds": seconds })
+}
+
+fn print(verified: &Verified, seconds: f64, out: &mut Output) -> Result<(), Failure> {
+    let total = |of: fn(&Covered) -> u64| verified.tasks.iter().map(of).sum::<u64>();
+    let leaves: u64 = verified.leaves.values().sum();
+    out.line(format!("{}: no fault found", verified.origin))?;
+    let rows = [
+        ("leaves", leaves, "each with its record"),
+        ("chains", verified.chains as u64, "without a gap"),
+        ("signatures", verified.signatures, "valid; they cover every leaf"),
+        ("parents", verified.parents as u64, "without a leaf of their own, found in topics"),
+        ("seals", total(|task| task.seals), "recomputed"),
+        ("inputs", total(|task| task.inputs), "covered by seals"),
+        ("outputs", total(|task| task.outputs), "covered by seals"),
+    ];
+    out.table(&rows.map(|(what, count, note)| vec![what.into(), count.to_string(), note.into()]))?;
+    out.line("\nBy task")?;
+    let mut rows = vec![["task", "seals", "inputs", "outputs", "not yet sealed"].map(String::from).to_vec()];
+    rows.extend(verified.tasks.iter().map(|task| {
+        let open = format!("{} inputs, {} outputs", task.inputs_open, task.outputs_open);
+        vec![task.task.clone(), task.seals.to_string(), task.inputs.to_string(), task.outputs.to_string(), open]
+    }));
+    out.table(&rows)?;
+    out.line(format!(
+        "\nnot yet sealed: {} (inputs and outputs behind the last seal of their task)",
+        total(|task| task.inputs_open + task.outputs_open)
+    ))?;
+    match verified.key_from_log {
+        true => {
+            out.line(format!("key: {}", verified.emitter))?;
+            out.line("     taken from the log itself; compare it with the one that you know, or pass that by --key")?;
+        }
+        false => out.line("key: as given")?,
+    }
+    out.line(format!("{seconds:.2} s"))
 }

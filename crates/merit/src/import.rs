@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Rows between two Ticks; design 4.
-const TICK_ROWS: u64 = 10_000;
+pub(crate) const TICK_ROWS: u64 = 10_000;
 
 #[derive(Args)]
 pub(crate) struct Import {
@@ -159,7 +159,7 @@ fn take_rows(engine: &mut Engine, merge: &mut Merge, before: u64, out: &mut Outp
 }
 
 /// Tells every partition the largest event time so far.
-fn tick(engine: &mut Engine) -> Result<(), Failure> {
+pub(crate) fn tick(engine: &mut Engine) -> Result<(), Failure> {
     let time = engine.newest().max(EventTime::EPOCH);
     let layout = Arc::clone(engine.layout());
     for topic in ["eval.reports", "alloc.requests"] {

@@ -4,7 +4,9 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::{Place, session};
 use clap::{Args, Subcommand};
-use merit_core::{EventTime, Uuid};
+use merit_audit::ParsedLeaf;
+use merit_core::record::{AuditLeaf, SealedLeaf};
+use merit_core::{Datum, EventTime, Kind, Uuid};
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::{Layout, Partition};
 use merit_runtime::store::Store;
@@ -76,8 +78,22 @@ pub(crate) fn id_of(partition: &Partition, offset: u64, frame: &Frame<'_>, layou
 pub(crate) fn value(frame: &Frame<'_>) -> String {
     let mut text = String::new();
     match frame.kind().and_then(|kind| merit_codec::write_json(kind.shape(), frame.payload, &mut text)) {
-        Some(()) => text,
+        Some(()) => with_envelope(frame, text),
         None => "null".into(),
+    }
+}
+
+/// A leaf's value with its envelope in plain JSON before its bytes.
+fn with_envelope(frame: &Frame<'_>, text: String) -> String {
+    let leaf = match frame.kind() {
+        Some(Kind::AuditLeaf) => AuditLeaf::decode(frame.payload).map(|leaf| leaf.leaf),
+        Some(Kind::SealedLeaf) => SealedLeaf::decode(frame.payload).map(|leaf| leaf.leaf),
+        _ => None,
+    };
+    let parsed = leaf.and_then(|leaf| ParsedLeaf::parse(leaf).ok());
+    match parsed.as_ref().and_then(|leaf| std::str::from_utf8(leaf.bytes).ok()) {
+        Some(envelope) => format!(r#"{{"envelope":{envelope},{}"#, &text[1..]),
+        None => text,
     }
 }
 

@@ -22,6 +22,7 @@ macro_rules! processors {
 
 processors! {
     "evaluate": ingest::Ingest, score_window::ScoreWindow, hysteresis_promoter::HysteresisPromoter;
+    "aggregate": score_window::AggregateWindow, hysteresis_promoter::AggregatePromoter;
     "allocate": policy_gate::PolicyGate, allocator_applier::AllocatorApplier, simulated_cluster::SimulatedCluster;
     "seal": audit_sealer::AuditSealer;
 }
@@ -34,11 +35,11 @@ fn code<P: Processor + 'static>(sub_topology: &'static str) -> ProcessorCode {
 }
 
 /// How to make them.
-pub(crate) fn registered() -> Vec<Registered> {
+pub fn registered() -> Vec<Registered> {
     PROCESSORS.iter().map(|entry| entry.registered).collect()
 }
 
 /// What they read, write and keep.
-pub(crate) fn codes() -> Vec<ProcessorCode> {
+pub fn codes() -> Vec<ProcessorCode> {
     PROCESSORS.iter().map(|entry| (entry.code)()).collect()
 }

@@ -193,8 +193,8 @@ fn allocation_counts(store: &Store, layout: &Layout) -> Result<BTreeMap<String, 
     let kinds = Kinds::of(&[Kind::AllocationRequested, Kind::AllocationConfirmed, Kind::AllocationRejected, Kind::AllocationReleased, Kind::AllocationPended]);
     each(store, layout, "alloc.applied", kinds, |_, _, payload| {
         let what = match payload {
-            Payload::AllocationRejected(rejected) => format!("rejected by {}: {}", rejected.policy_id, rejected.reason),
-            Payload::AllocationPended(pended) => format!("waited for {}", pended.reason),
+            Payload::AllocationRejected(rejected) => format!("rejected: {}", rejected.policy_id),
+            Payload::AllocationPended(pended) => format!("waiting: {}", pended.reason),
             other => other.kind().name().trim_start_matches("Allocation").to_lowercase(),
         };
         *counts.entry(what).or_default() += 1;

@@ -7,11 +7,17 @@
 //! Params: the profile in force: tiers, dwell, window, windows in a row, least reports, alpha, approval, pools.
 //! Invariants: a proposal goes with a change of tier and nothing else does; a closed window is never revised;
 //! windows close in the order of (window, key).
+//!
+//! [`AggregatePromoter`] is the same for divisions and products: it reads ScoreUpdated, writes the four kinds of proposals, and
+//! asks for no GPUs.
 #![cfg_attr(not(test), no_std)]
 #![warn(missing_docs, clippy::wildcard_enum_match_arm)]
 
 extern crate alloc;
 
+mod aggregate;
+#[cfg(test)]
+mod aggregate_tests;
 pub mod event;
 pub mod interval;
 pub mod logic;
@@ -21,4 +27,5 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use aggregate::AggregatePromoter;
 pub use task::HysteresisPromoter;

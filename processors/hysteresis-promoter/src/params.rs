@@ -68,7 +68,7 @@ pub struct Params {
     pub requested_by: String,
     /// The reason that a request for allocation gives.
     pub reason: String,
-    allocation: Grant,
+    allocation: Option<Grant>,
     by_division: BTreeMap<String, Grant>,
 }
 
@@ -94,7 +94,7 @@ impl Params {
             approval: own.choice("approval", Approval::Manual, &[("manual", Approval::Manual), ("automatic", Approval::Automatic)]),
             requested_by: own.text("requested_by", "eval-engine"),
             reason: own.text("reason", "promotion threshold met"),
-            allocation: Grant { pool: String::new(), delta: 0 },
+            allocation: None,
             by_division: BTreeMap::new(),
         };
         if alpha <= Fixed::ZERO || alpha >= Fixed::ONE {
@@ -114,12 +114,17 @@ impl Params {
         let divisions = format!("{path}.allocation.divisions");
         let by_division = settings.children(&divisions).into_iter();
         let by_division = by_division.map(|name| (name.clone(), read_grant(settings, &join(&divisions, &name), &mut problems))).collect();
-        (Params { tiers, allocation, by_division, ..params }, problems)
+        (Params { tiers, allocation: Some(allocation), by_division, ..params }, problems)
     }
 
-    /// What a promotion in a division asks for.
-    pub fn grant(&self, division: &str) -> &Grant {
-        self.by_division.get(division).unwrap_or(&self.allocation)
+    /// What a promotion in a division asks for; none where promotions ask for nothing.
+    pub fn grant(&self, division: &str) -> Option<&Grant> {
+        self.by_division.get(division).or(self.allocation.as_ref())
+    }
+
+    /// The same, but promotions ask for nothing.
+    pub fn without_allocation(self) -> Params {
+        Params { allocation: None, by_division: BTreeMap::new(), ..self }
     }
 }
 

@@ -24,6 +24,10 @@ pub struct Held {
     pub promotion: Uuid,
     /// Where.
     pub pool: String,
+    /// The tier that it led from; what it obtained goes back when the entity falls to that tier or below.
+    pub from: u32,
+    /// The tier that it led to; no other than `from` where a person promoted at the top.
+    pub to: u32,
 }
 
 datum! {
@@ -33,6 +37,10 @@ datum! {
         promotion: Uuid,
         /// Where.
         pool: &'a str,
+        /// The tier that it led from.
+        from: u32,
+        /// The tier that it led to.
+        to: u32,
     }
 }
 
@@ -105,6 +113,25 @@ impl Standing {
         self.open.clear();
         self.sequence = Sequence::default();
     }
+
+    /// Fits it into a profile of that many tiers: who stood above them stands at the top.
+    pub fn fit(&mut self, tiers: u32) {
+        self.tier = self.tier.min(tiers);
+        for held in &mut self.held {
+            (held.from, held.to) = (held.from.min(tiers), held.to.min(tiers));
+        }
+    }
+
+    /// Takes a refused promotion back; one at the top raised nothing. Later promotions then began one tier lower.
+    pub fn take_back(&mut self, place: usize) {
+        let refused = self.held.remove(place);
+        if refused.from < refused.to {
+            self.tier = self.tier.saturating_sub(1);
+            for held in &mut self.held[place..] {
+                (held.from, held.to) = (held.from.saturating_sub(1), held.to.saturating_sub(1));
+            }
+        }
+    }
 }
 
 datum! {
@@ -148,7 +175,8 @@ impl Row for Standing {
 
     fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
         scratch.clear();
-        let held: Vec<HeldRow<'_>> = self.held.iter().map(|held| HeldRow { promotion: held.promotion, pool: &held.pool }).collect();
+        let held = self.held.iter().map(|Held { promotion, pool, from, to }| HeldRow { promotion: *promotion, pool, from: *from, to: *to });
+        let held: Vec<HeldRow<'_>> = held.collect();
         StandingRow {
             division: &self.division,
             tier: self.tier,
@@ -181,7 +209,7 @@ impl Row for Standing {
             lost: row.lost.map(Into::into),
             open: row.open.iter().collect(),
             sequence: row.sequence,
-            held: row.held.iter().map(|held| Held { promotion: held.promotion, pool: held.pool.into() }).collect(),
+            held: row.held.iter().map(|HeldRow { promotion, pool, from, to }| Held { promotion, pool: pool.into(), from, to }).collect(),
             score: (u16::try_from(row.score_stream).ok()?, row.score_sequence),
         };
         Some(())

@@ -1,6 +1,6 @@
 //! Hysteresis-promoter as a processor.
 
-use crate::event::{In, PromoterPorts};
+use crate::event::{In, PromoterPorts, Promotes};
 use crate::logic::{self, Verdict};
 use crate::params::{Evaluate, Grant, Params};
 use crate::state::{Clock, Direction, Held, OpenWindow, Standing};
@@ -16,8 +16,6 @@ use merit_core::record::{
 };
 use merit_core::table::Single;
 use merit_core::{EventTime, Fault, Fixed, Head, Key, List, Outbox, Problem, Processor, Settings, Store, Table, Uuid};
-
-type Out<'o> = Outbox<'o, PromoterPorts>;
 
 /// Moves entities between tiers.
 #[derive(Default)]
@@ -38,18 +36,11 @@ impl Processor for HysteresisPromoter {
     }
 
     fn configure(&mut self, configuration: &Configuration) -> Result<(), Fault> {
-        let params = Params::read(&configuration.settings).0;
-        self.armed.clear();
-        for (name, standing) in self.standings.iter().filter(|(_, standing)| standing.profile == params.profile) {
-            for open in standing.open.iter().filter(|open| open.n >= params.min_reports) {
-                self.armed.entry(open.number).or_default().push(name.into());
-            }
-        }
-        self.params = Some(params);
+        self.begin(Params::read(&configuration.settings).0);
         Ok(())
     }
 
-    fn step(&mut self, at: &Head<'_>, input: <PromoterPorts as Ports>::In<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+    fn step(&mut self, at: &Head<'_>, input: <PromoterPorts as Ports>::In<'_>, out: &mut Outbox<'_, PromoterPorts>) -> Result<(), Fault> {
         let params = self.params.take().ok_or_else(|| Fault("a record before any configuration".into()))?;
         let done = match input {
             In::ScoreUpdated(score) => self.score(&params, at, score, out),
@@ -85,11 +76,41 @@ struct Seen {
 }
 
 impl HysteresisPromoter {
-    fn score(&mut self, params: &Params, at: &Head<'_>, score: &ScoreUpdated<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+    /// Puts parameters in force.
+    pub(crate) fn begin(&mut self, params: Params) {
+        self.armed.clear();
+        for (name, standing) in self.standings.iter().filter(|(_, standing)| standing.profile == params.profile) {
+            for open in standing.open.iter().filter(|open| open.n >= params.min_reports) {
+                self.armed.entry(open.number).or_default().push(name.into());
+            }
+        }
+        self.params = Some(params);
+    }
+
+    /// Judges the score of a division or product, which is at home in itself.
+    pub(crate) fn aggregate(&mut self, at: &Head<'_>, score: &ScoreUpdated<'_>, out: &mut Outbox<'_, impl Promotes>) -> Result<(), Fault> {
+        let params = self.params.take().ok_or_else(|| Fault("a record before any configuration".into()))?;
+        let standing = self.standings.entry(&at.key);
+        if standing.division != score.division_id {
+            standing.division = score.division_id.into();
+        }
+        let done = self.score(&params, at, score, out);
+        self.params = Some(params);
+        done
+    }
+
+    fn score(
+        &mut self,
+        params: &Params,
+        at: &Head<'_>,
+        score: &ScoreUpdated<'_>,
+        out: &mut Outbox<'_, impl Promotes>,
+    ) -> Result<(), Fault> {
         let watermark = self.watermark(params);
         let standing = self.standings.entry(&at.key);
         if standing.profile != params.profile {
             standing.start_over();
+            standing.fit(params.tiers.len() as u32);
             standing.profile = params.profile;
         }
         standing.score = (at.stream, at.sequence);
@@ -135,7 +156,7 @@ impl HysteresisPromoter {
 
     /// Judges every window that the watermark has passed, in the order of (window, key).
     #[inline]
-    fn close_windows(&mut self, params: &Params, out: &mut Out<'_>) -> Result<(), Fault> {
+    fn close_windows(&mut self, params: &Params, out: &mut Outbox<'_, impl Promotes>) -> Result<(), Fault> {
         let watermark = self.watermark(params);
         while let Some(entry) = self.armed.first_entry().filter(|entry| logic::end(params, *entry.key()) <= watermark) {
             let (number, mut names) = entry.remove_entry();
@@ -147,7 +168,7 @@ impl HysteresisPromoter {
         Ok(())
     }
 
-    fn close(&mut self, params: &Params, number: i64, name: &str, out: &mut Out<'_>) -> Result<(), Fault> {
+    fn close(&mut self, params: &Params, number: i64, name: &str, out: &mut Outbox<'_, impl Promotes>) -> Result<(), Fault> {
         let key = Key::new(name);
         let standing = self.standings.entry(&key);
         let Some(place) = standing.open.iter().position(|open| open.number == number && open.n >= params.min_reports) else {
@@ -185,7 +206,13 @@ impl HysteresisPromoter {
     }
 
     /// A person's proposal: no threshold, tier or dwell stands against it.
-    fn by_hand(&mut self, params: &Params, at: &Head<'_>, proposal: &ProposePromotion<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+    fn by_hand(
+        &mut self,
+        params: &Params,
+        at: &Head<'_>,
+        proposal: &ProposePromotion<'_>,
+        out: &mut Outbox<'_, impl Promotes>,
+    ) -> Result<(), Fault> {
         let key = Key::new(proposal.agent_id);
         let now = self.clock.read().newest.unwrap_or(at.time);
         let standing = self.standings.entry(&key);
@@ -229,9 +256,8 @@ impl HysteresisPromoter {
         match outcome.outcome {
             Outcome::Confirmed => {}
             Outcome::Rejected => {
-                standing.held.remove(place);
-                standing.tier = standing.tier.saturating_sub(1);
-                standing.since = now;
+                standing.take_back(place);
+                standing.since = now.or(standing.since);
                 standing.start_over();
             }
             Outcome::Released => {
@@ -243,7 +269,7 @@ impl HysteresisPromoter {
     }
 }
 
-fn judge(params: &Params, key: Key<'_>, standing: &mut Standing, seen: &Seen, out: &mut Out<'_>) -> Result<(), Fault> {
+fn judge(params: &Params, key: Key<'_>, standing: &mut Standing, seen: &Seen, out: &mut Outbox<'_, impl Promotes>) -> Result<(), Fault> {
     if let Some(lost) = standing.lost.take().filter(|_| standing.tier > 0) {
         return demote(params, key, standing, seen, &lost, &params.requested_by, out);
     }
@@ -254,8 +280,8 @@ fn judge(params: &Params, key: Key<'_>, standing: &mut Standing, seen: &Seen, ou
         Verdict::Stay => Ok(()),
         Verdict::Move(Direction::Down) => demote(params, key, standing, seen, &rationale, &params.requested_by, out),
         Verdict::Move(Direction::Up | Direction::Stay) => {
-            let grant = params.grant(&standing.division).clone();
-            promote(params, key, standing, seen, &rationale, &params.requested_by, Some((&grant, params.approval)), out)
+            let grant = params.grant(&standing.division).map(|grant| (grant, params.approval));
+            promote(params, key, standing, seen, &rationale, &params.requested_by, grant, out)
         }
         Verdict::Held | Verdict::Review if standing.announced => Ok(()),
         Verdict::Held => {
@@ -312,7 +338,7 @@ fn promote(
     rationale: &str,
     requested_by: &str,
     grant: Option<(&Grant, Approval)>,
-    out: &mut Out<'_>,
+    out: &mut Outbox<'_, impl Promotes>,
 ) -> Result<(), Fault> {
     let to = (standing.tier + 1).min(params.tiers.len() as u32);
     let promoted = PromotionProposed {
@@ -326,8 +352,9 @@ fn promote(
         evidence: evidence(params, seen, seen.parent.as_slice()),
     };
     let promotion = out.emit(key, seen.now, &promoted)?;
-    standing.tier = to;
+    let from = core::mem::replace(&mut standing.tier, to);
     standing.since = Some(seen.now);
+    standing.lost = None; // an earlier allocation's
     standing.start_over();
     let Some((grant, approval)) = grant else { return Ok(()) };
     let promotion = out.id(promotion);
@@ -342,7 +369,7 @@ fn promote(
         confidence: Some(seen.confidence),
         approval,
     };
-    standing.held.push(Held { promotion, pool: grant.pool.clone() });
+    standing.held.push(Held { promotion, pool: grant.pool.clone(), from, to });
     out.emit(Key::new(&grant.pool), seen.now, &request).map(drop)
 }
 
@@ -353,7 +380,7 @@ fn demote(
     seen: &Seen,
     rationale: &str,
     requested_by: &str,
-    out: &mut Out<'_>,
+    out: &mut Outbox<'_, impl Promotes>,
 ) -> Result<(), Fault> {
     let to = standing.tier.saturating_sub(1);
     let demoted = DemotionProposed {
@@ -370,7 +397,7 @@ fn demote(
     standing.tier = to;
     standing.since = Some(seen.now);
     standing.start_over();
-    if let Some(held) = standing.held.pop() {
+    while let Some(held) = standing.held.pop_if(|held| held.from >= to) {
         let release = Release {
             agent_id: key.name,
             promotion_id: Some(held.promotion),

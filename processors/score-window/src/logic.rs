@@ -1,11 +1,12 @@
 //! Pure scoring.
 
 use crate::panes::MAX_METRICS;
-use crate::state::{Counts, MetricTotal, Totals};
+use crate::state::{Counts, MetricTotal, Totals, WINDOWS, Windows};
+use alloc::boxed::Box;
 use merit_core::fixed::divide_rounded;
-use merit_core::profile::MetricRule;
-use merit_core::record::Component;
-use merit_core::{Duration, EventTime, Fixed};
+use merit_core::profile::{MetricRule, ScoreProfile};
+use merit_core::record::{Component, WindowScore};
+use merit_core::{Duration, EventTime, Fixed, List};
 
 /// How a metric counts in one window of one division.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +15,83 @@ pub struct Weighted {
     pub rule: MetricRule,
     /// Weight in this window.
     pub weight: Fixed,
+}
+
+/// How an entity's metrics count in one division, by its order of metrics.
+#[derive(Debug)]
+pub struct Rules<'a> {
+    rules: [MetricRule; MAX_METRICS],
+    profile: &'a ScoreProfile,
+    division: &'a str,
+}
+
+impl<'a> Rules<'a> {
+    /// Looks the rules of these metrics up.
+    #[inline]
+    pub fn new(profile: &'a ScoreProfile, names: &[Box<str>], division: &'a str) -> Rules<'a> {
+        let mut rules = [MetricRule::default(); MAX_METRICS];
+        names.iter().zip(&mut rules).for_each(|(name, rule)| *rule = profile.rule(name));
+        Rules { rules, profile, division }
+    }
+
+    /// The rules with their weights in one window; `names` are those that they were looked up for.
+    #[inline]
+    pub fn weighted(&self, names: &[Box<str>], window: &str) -> [Weighted; MAX_METRICS] {
+        let mut weights = [Weighted::default(); MAX_METRICS];
+        for ((name, rule), slot) in names.iter().zip(&self.rules).zip(&mut weights) {
+            *slot = Weighted { rule: *rule, weight: self.profile.weight(self.division, window, name, rule) };
+        }
+        weights
+    }
+}
+
+/// What a ScoreUpdated says of an entity's windows.
+#[derive(Clone, Copy, Debug)]
+pub struct Scores<'a> {
+    /// Metric names in the order in which they first appeared.
+    pub metrics: List<'a, &'a str>,
+    /// One score a window, shortest first.
+    pub windows: List<'a, WindowScore<'a>>,
+    /// Trust in the window asked for.
+    pub confidence: Fixed,
+}
+
+/// Scores all windows as they stand and hands the scores on; `asked` is the window that the confidence is of.
+#[inline]
+pub fn scores<R>(windows: &Windows, rules: &Rules<'_>, asked: &str, then: impl FnOnce(&Scores<'_>) -> R) -> R {
+    let count = windows.names().len();
+    let mut parts: [[Option<Component>; MAX_METRICS]; 3] = Default::default();
+    let mut scores = [WindowScore {
+        name: "",
+        raw_score: Default::default(),
+        score: Default::default(),
+        n: 0,
+        standard_error: None,
+        components: List::EMPTY,
+    }; 3];
+    let mut values = 0;
+    for (at, window) in WINDOWS.iter().enumerate() {
+        let (totals, metrics) = windows.window(at);
+        let (components, raw_score) = components(metrics, &rules.weighted(windows.names(), window.name)[..count]);
+        parts[at] = components;
+        if window.name == asked {
+            values = metrics.iter().map(|(_, count)| count).sum();
+        }
+        scores[at] = WindowScore {
+            name: window.name,
+            raw_score,
+            score: raw_score.round_to(rules.profile.decimals),
+            n: totals.n,
+            standard_error: standard_error(totals),
+            components: List::EMPTY,
+        };
+    }
+    for (score, parts) in scores.iter_mut().zip(&parts) {
+        score.components = List::Slice(&parts[..count]);
+    }
+    let mut names = [""; MAX_METRICS];
+    names.iter_mut().zip(windows.names()).for_each(|(slot, name)| *slot = name);
+    then(&Scores { metrics: List::Slice(&names[..count]), windows: List::Slice(&scores), confidence: confidence(values) })
 }
 
 /// The parts of a score and their sum: value = the metric's mean, contribution = round(value x weight / weights present).

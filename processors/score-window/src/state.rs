@@ -2,7 +2,9 @@
 
 use crate::panes::{MAX_METRICS, Run, Sums};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use merit_core::record::Progress;
 use merit_core::watermark::Watermark;
 use merit_core::{Datum, Duration, EventTime, List, Row, Shape, datum};
 
@@ -191,7 +193,7 @@ datum! {
         observations: i64,
         /// Sum of squared observations, 1e-12, big-endian.
         squares: [u8; 16],
-        /// By the entity's order of metrics.
+        /// By the entity's order of metrics, up to the last that has values.
         metrics: List<'a, PaneMetric>,
     }
 }
@@ -276,13 +278,12 @@ impl Windows {
         let rows: Vec<PaneRow<'_>> = rows
             .into_iter()
             .enumerate()
-            .map(|(at, (window, number, n, observations, squares))| PaneRow {
-                window: window as u32,
-                number,
-                n,
-                observations,
-                squares: squares.to_be_bytes(),
-                metrics: List::Slice(&metrics[at * self.names.len()..(at + 1) * self.names.len()]),
+            .map(|(at, (window, number, n, observations, squares))| {
+                let metrics = &metrics[at * self.names.len()..(at + 1) * self.names.len()];
+                // Not as wide as the names known by now, or the row would tell when it was written.
+                let width = metrics.iter().rposition(|metric| metric.count > 0).map_or(0, |last| last + 1);
+                let (window, squares, metrics) = (window as u32, squares.to_be_bytes(), List::Slice(&metrics[..width]));
+                PaneRow { window, number, n, observations, squares, metrics }
             })
             .collect();
         List::Slice(&rows).put(out);
@@ -328,6 +329,63 @@ impl Row for Counts {
 
     fn load(&mut self, _: u32, bytes: &[u8]) -> Option<()> {
         *self = Counts::decode(bytes)?;
+        Some(())
+    }
+}
+
+/// The windows of one division or product.
+#[derive(Clone, Debug, Default)]
+pub struct AggregateWindows(pub Windows);
+
+/// Rows of [`Windows`] in a store of another name.
+impl Row for AggregateWindows {
+    const STORE: &'static str = "aggregate-windows";
+
+    fn shape(part: u32) -> &'static Shape {
+        Windows::shape(part)
+    }
+
+    fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
+        self.0.save(scratch, put);
+    }
+
+    fn load(&mut self, part: u32, bytes: &[u8]) -> Option<()> {
+        self.0.load(part, bytes)
+    }
+
+    fn loaded(&mut self) {
+        self.0.loaded();
+    }
+}
+
+/// The last Progress of each partition of reports.
+#[derive(Clone, Debug, Default)]
+pub struct Heard(pub BTreeMap<u32, EventTime>);
+
+impl Heard {
+    /// The lowest watermark of that many partitions; none where one was not heard of.
+    pub fn lowest(&self, partitions: u32) -> Option<EventTime> {
+        (0..partitions).map(|partition| self.0.get(&partition).copied()).min().flatten()
+    }
+}
+
+impl Row for Heard {
+    const STORE: &'static str = "aggregate-progress";
+
+    fn shape(_: u32) -> &'static Shape {
+        List::<Progress>::SHAPE
+    }
+
+    fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
+        scratch.clear();
+        let rows: Vec<Progress> =
+            self.0.iter().map(|(partition, watermark)| Progress { partition: *partition, watermark: *watermark }).collect();
+        List::Slice(&rows).put(scratch);
+        put(0, scratch);
+    }
+
+    fn load(&mut self, _: u32, bytes: &[u8]) -> Option<()> {
+        self.0 = List::<Progress>::decode(bytes)?.iter().map(|row| (row.partition, row.watermark)).collect();
         Some(())
     }
 }

@@ -1,26 +1,28 @@
 //! Score-window as a processor.
 
+use crate::deltas::OpenDeltas;
 use crate::event::{In, ScorePorts};
-use crate::logic::{self, Weighted};
+use crate::logic::{self, Rules};
 use crate::panes::{MAX_METRICS, Sums};
 use crate::params::Params;
-use crate::state::{Counts, WINDOWS, Windows};
+use crate::state::{Counts, Windows};
 use alloc::format;
 use alloc::vec::Vec;
 use merit_core::processor::{Configuration, Ports};
-use merit_core::record::{Component, Progress, ReportAccepted, ReportLate, ScoreUpdated, Tick, WindowScore};
+use merit_core::record::{Progress, ReportAccepted, ReportLate, ScoreUpdated, Tick};
 use merit_core::table::Single;
-use merit_core::{Fault, Head, List, Outbox, Problem, Processor, Settings, Store, Table};
+use merit_core::{Duration, Fault, Fixed, Head, Key, Outbox, Problem, Processor, Settings, Store, Table};
 
 type Out<'o> = Outbox<'o, ScorePorts>;
 
-/// Keeps windows and scores them.
+/// Keeps windows of agents, scores them, and hands on what their divisions and products gained.
 #[derive(Default)]
 pub struct ScoreWindow {
     params: Option<Params>,
     partition: u32,
     windows: Table<Windows>,
     counts: Single<Counts>,
+    deltas: Single<OpenDeltas>,
 }
 
 impl Processor for ScoreWindow {
@@ -47,6 +49,7 @@ impl Processor for ScoreWindow {
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store)) {
         visit(&mut self.windows);
         visit(&mut self.counts);
+        visit(&mut self.deltas);
     }
 }
 
@@ -66,8 +69,9 @@ impl ScoreWindow {
         counts.newest = Some(watermark.newest);
         counts.scored += 1;
         counts.scored_since += 1;
-        score(self.windows.entry(&at.key), params, at, report, out)?;
-        self.progress(at, false, out)
+        let observation = score(self.windows.entry(&at.key), params, at, report, out)?;
+        self.deltas.write().add(report, observation);
+        self.announce(at, false, out)
     }
 
     fn tick(&mut self, at: &Head<'_>, tick: &Tick, out: &mut Out<'_>) -> Result<(), Fault> {
@@ -75,11 +79,18 @@ impl ScoreWindow {
         let mut watermark = counts.watermark();
         watermark.tick(tick.time);
         counts.newest = Some(watermark.newest);
-        self.progress(at, true, out)
+        self.announce(at, true, out)
     }
 
-    fn progress(&mut self, at: &Head<'_>, at_tick: bool, out: &mut Out<'_>) -> Result<(), Fault> {
+    /// Emits the deltas that are due and then the Progress that promises them.
+    #[inline]
+    fn announce(&mut self, at: &Head<'_>, at_tick: bool, out: &mut Out<'_>) -> Result<(), Fault> {
         let grace = self.params.as_ref().map_or(Default::default(), |params| params.grace);
+        let minute = self.counts.read().watermark().time(grace).pane(Duration::MINUTE);
+        if at_tick || self.deltas.read().due(minute) {
+            let deltas = self.deltas.write();
+            deltas.flush(minute, |delta| out.emit(Key::new(delta.aggregate_id), delta.timestamp, delta).map(drop))?;
+        }
         if let Some(watermark) = logic::progress_due(self.counts.read(), grace, at_tick) {
             let counts = self.counts.write();
             (counts.progress, counts.scored_since) = (Some(watermark), 0);
@@ -89,9 +100,9 @@ impl ScoreWindow {
     }
 }
 
-/// Adds a report to its entity's windows and emits their scores.
+/// Adds a report to its entity's windows and emits their scores; returns the report's own.
 #[inline]
-fn score(windows: &mut Windows, params: &Params, at: &Head<'_>, report: &ReportAccepted<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
+fn score(windows: &mut Windows, params: &Params, at: &Head<'_>, report: &ReportAccepted<'_>, out: &mut Out<'_>) -> Result<Fixed, Fault> {
     let mut own = [(0, 0); MAX_METRICS];
     for (place, metric) in report.metrics.iter().enumerate() {
         let Some(place) = windows.metric(metric.name, place) else {
@@ -100,66 +111,29 @@ fn score(windows: &mut Windows, params: &Params, at: &Head<'_>, report: &ReportA
         own[place] = (metric.value.0, 1);
     }
     let count = windows.names().len();
-    let mut rules = [Default::default(); MAX_METRICS];
-    windows.names().iter().zip(&mut rules).for_each(|(name, rule)| *rule = params.profile.rule(name));
-    let weigh = |window: &str, weights: &mut [Weighted; MAX_METRICS], windows: &Windows| {
-        for ((name, rule), slot) in windows.names().iter().zip(&rules).zip(weights) {
-            *slot = Weighted { rule: *rule, weight: params.profile.weight(report.division_id, window, name, rule) };
-        }
-    };
-    let mut weights = [Weighted::default(); MAX_METRICS];
-    weigh(report.window, &mut weights, windows);
+    let rules = Rules::new(&params.profile, windows.names(), report.division_id);
+    let weights = rules.weighted(windows.names(), report.window);
     let totals = own.map(|(sum, count)| (i128::from(sum), count));
     let observation = logic::components(&totals[..count], &weights[..count]).1;
     let squares = u128::from(observation.0.unsigned_abs()).pow(2);
     windows.add(report.timestamp, &Sums { n: 1, observations: observation.0, squares, metrics: &own[..count] });
-
-    let mut parts: [[Option<Component>; MAX_METRICS]; 3] = Default::default();
-    let mut scores = [WindowScore {
-        name: "",
-        raw_score: Default::default(),
-        score: Default::default(),
-        n: 0,
-        standard_error: None,
-        components: List::EMPTY,
-    }; 3];
-    let mut values = 0;
-    for (at, window) in WINDOWS.iter().enumerate() {
-        let (totals, metrics) = windows.window(at);
-        weigh(window.name, &mut weights, windows);
-        let (components, raw_score) = logic::components(metrics, &weights[..count]);
-        parts[at] = components;
-        if window.name == report.window {
-            values = metrics.iter().map(|(_, count)| count).sum();
-        }
-        scores[at] = WindowScore {
-            name: window.name,
-            raw_score,
-            score: raw_score.round_to(params.profile.decimals),
-            n: totals.n,
-            standard_error: logic::standard_error(totals),
-            components: List::EMPTY,
+    logic::scores(windows, &rules, report.window, |scores| {
+        let updated = ScoreUpdated {
+            report_id: report.report_id,
+            agent_id: report.agent_id,
+            division_id: report.division_id,
+            product_id: report.product_id,
+            window: report.window,
+            timestamp: report.timestamp,
+            received_at: report.received_at,
+            observation,
+            metrics: scores.metrics,
+            windows: scores.windows,
+            confidence: scores.confidence,
+            profile: params.profile.tag(),
+            offset: report.offset,
         };
-    }
-    for (score, parts) in scores.iter_mut().zip(&parts) {
-        score.components = List::Slice(&parts[..count]);
-    }
-    let mut names = [""; MAX_METRICS];
-    names.iter_mut().zip(windows.names()).for_each(|(slot, name)| *slot = name);
-    let updated = ScoreUpdated {
-        report_id: report.report_id,
-        agent_id: report.agent_id,
-        division_id: report.division_id,
-        product_id: report.product_id,
-        window: report.window,
-        timestamp: report.timestamp,
-        received_at: report.received_at,
-        observation,
-        metrics: List::Slice(&names[..count]),
-        windows: List::Slice(&scores),
-        confidence: logic::confidence(values),
-        profile: params.profile.tag(),
-        offset: report.offset,
-    };
-    out.emit(at.key, report.timestamp, &updated).map(drop)
+        out.emit(at.key, report.timestamp, &updated)
+    })?;
+    Ok(observation)
 }

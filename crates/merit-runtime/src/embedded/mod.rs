@@ -4,19 +4,19 @@
 //! through every sub-topology before the next; what is fed back runs right behind its cause. Commits gather many such runs, so
 //! neither their size nor a crash between them can change a record.
 
+mod appender;
 mod committer;
 mod log;
 mod recovery;
 mod replay;
 
+pub use appender::Appender;
 pub use replay::{Replayed, replay};
 
 use crate::layout::{Layout, Registered};
 use crate::store::{Commit, Store, Sync};
 use crate::task::{Outgoing, Task, settings_of};
 use crate::{RuntimeError, frame};
-use committer::Committer;
-use log::Log;
 use merit_audit::Signer;
 use merit_core::record::{ConfigEpoch, Parameter};
 use merit_core::{Datum, EventTime, Head, Key, Kind, List, Payload, Record};
@@ -43,9 +43,6 @@ impl Default for Options {
     }
 }
 
-/// Bytes at which the worker waits for the commit under way.
-const MOST_PENDING: usize = 16 << 20;
-
 /// A record that no processor wrote.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
@@ -61,19 +58,14 @@ pub struct Input<'a> {
 
 /// The pipeline on a data directory.
 pub struct Engine {
-    layout: Arc<Layout>,
     tasks: Vec<Task>,
-    log: Log,
+    appender: Appender,
     signer: Signer,
-    store: Arc<Store>,
-    committer: Committer,
-    options: Options,
     scratch: Vec<u8>,
+    checkpoint_inputs: u64,
     /// Inputs since the last checkpoint.
     unsaved: u64,
     checkpoint_due: bool,
-    /// Outside records since the last commit.
-    uncommitted: u64,
     /// What the refold at the start took.
     pub refolded: u64,
 }
@@ -84,19 +76,14 @@ impl Engine {
         let layout = Arc::new(Layout::new(topology, registered));
         let store = Arc::new(Store::open(path, options.sync)?);
         let (tasks, log, refolded) = recovery::recover(&store, &layout, &signer)?;
-        let committer = Committer::start(Arc::clone(&store), Arc::clone(&layout));
         let mut engine = Engine {
-            layout,
             tasks,
-            log,
+            appender: Appender::new(layout, store, log, options),
             signer,
-            store,
-            committer,
-            options,
             scratch: Vec::new(),
+            checkpoint_inputs: options.checkpoint_inputs,
             unsaved: 0,
             checkpoint_due: refolded > 0,
-            uncommitted: 0,
             refolded,
         };
         engine.put_in_force(topology)?;
@@ -115,7 +102,7 @@ impl Engine {
             origin: &topology.origin,
             key_name: &topology.key_name,
             emitter_key: self.signer.public(),
-            partitions: self.layout.report_partitions,
+            partitions: self.appender.layout.report_partitions,
             parameters: List::Slice(&parameters),
         };
         let in_force = self.tasks[0].config().to_vec();
@@ -128,10 +115,10 @@ impl Engine {
             }
             epoch.number = current.number + 1;
         }
-        let time = self.log.newest.max(EventTime::EPOCH);
+        let time = self.appender.log.newest.max(EventTime::EPOCH);
         // The last sub-topology first: what an epoch decides upstream reaches tasks that have begun theirs.
         for task in (0..self.tasks.len()).rev() {
-            let partition = self.layout.tasks[task].input;
+            let partition = self.appender.layout.tasks[task].input;
             self.take(&Input { partition, key: Key::new("config"), time, payload: Payload::ConfigEpoch(&epoch) })?;
         }
         self.checkpoint_due = true;
@@ -140,18 +127,18 @@ impl Engine {
 
     /// The topology as it is laid out.
     pub fn layout(&self) -> &Arc<Layout> {
-        &self.layout
+        &self.appender.layout
     }
 
     /// The directory, to read what was committed.
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.appender.store
     }
 
     /// Number of the partition of `eval.reports` that a key belongs to.
     #[inline]
     pub fn report_partition(&self, key: &Key<'_>) -> usize {
-        self.layout.tasks[0].input + key.partition(self.layout.report_partitions) as usize
+        self.appender.layout.tasks[0].input + key.partition(self.appender.layout.report_partitions) as usize
     }
 
     /// Takes a record and runs it, and all that follows from it, to completion.
@@ -161,22 +148,20 @@ impl Engine {
         self.scratch.clear();
         input.payload.put(&mut self.scratch);
         let digest = if kind == Kind::EvalReport { xxhash_rust::xxh3::xxh3_64(&self.scratch) } else { 0 };
-        let head = Head { key: input.key, time: input.time, stream: Head::OUTSIDE, sequence: self.log.outside, offset: 0, hops: 0, digest };
-        let offset = self.log.append(&Outgoing { partition: input.partition, head, kind, payload: &self.scratch });
-        self.log.outside += 1;
-        if let Some(task) = self.layout.partitions[input.partition].reader {
+        let head = Head { key: input.key, time: input.time, stream: Head::OUTSIDE, sequence: self.appender.log.outside, offset: 0, hops: 0, digest };
+        let offset = self.appender.append(&Outgoing { partition: input.partition, head, kind, payload: &self.scratch });
+        if let Some(task) = self.appender.layout.partitions[input.partition].reader {
             let record = Record { head: Head { offset, ..head }, payload: input.payload };
-            self.tasks[task].step(&record, &self.scratch, Some(&self.signer), &mut self.log)?;
+            self.tasks[task].step(&record, &self.scratch, Some(&self.signer), &mut self.appender.log)?;
             self.unsaved += 1;
         }
         self.run_queue()?;
-        self.uncommitted += 1;
         Ok(offset)
     }
 
     fn run_queue(&mut self) -> Result<(), RuntimeError> {
-        while let Some(queued) = self.log.queue.pop_front() {
-            queued.run(&mut self.tasks, Some(&self.signer), &mut self.log)?;
+        while let Some(queued) = self.appender.log.queue.pop_front() {
+            queued.run(&mut self.tasks, Some(&self.signer), &mut self.appender.log)?;
             self.unsaved += 1;
         }
         Ok(())
@@ -185,62 +170,50 @@ impl Engine {
     /// Whether the driver should commit now.
     #[inline]
     pub fn commit_due(&mut self) -> bool {
-        match self.options.commit_records {
-            Some(records) => self.uncommitted >= records,
-            None => self.log.bytes >= self.options.commit_bytes && (self.log.bytes >= MOST_PENDING || !self.committer.busy()),
-        }
+        self.appender.commit_due()
     }
 
     /// Commits everything taken so far, with `meta` beside it; waits for the commit before this one.
     pub fn commit(&mut self, meta: Vec<(String, Vec<u8>)>) -> Result<(), RuntimeError> {
-        let mut commit = Commit { batches: self.log.drain(), meta, ..Commit::default() };
-        self.checkpoint_due |= self.unsaved >= self.options.checkpoint_inputs;
+        let mut commit = Commit { meta, ..Commit::default() };
+        self.checkpoint_due |= self.unsaved >= self.checkpoint_inputs;
         if self.checkpoint_due {
             self.checkpoint(&mut commit);
         }
-        commit.meta.push(("ends".into(), self.log.ends_row(&self.layout)));
-        self.uncommitted = 0;
-        let spent = self.committer.send(commit)?;
-        self.log.reuse(spent);
-        if self.options.commit_records.is_some() {
-            self.settle()?;
-        }
-        Ok(())
+        self.appender.commit(commit)
     }
 
     fn checkpoint(&mut self, commit: &mut Commit) {
         for task in &mut self.tasks {
             task.checkpoint(&mut |key, row| commit.state.push((key, row.to_vec())));
         }
-        commit.meta.push(("checkpoint".into(), self.log.ends_row(&self.layout)));
+        commit.meta.push(("checkpoint".into(), self.appender.log.ends_row(&self.appender.layout)));
         (self.unsaved, self.checkpoint_due) = (0, false);
     }
 
     /// Waits until what was committed is on disk.
     pub fn settle(&mut self) -> Result<(), RuntimeError> {
-        let spent = self.committer.wait()?;
-        self.log.reuse(spent);
-        Ok(())
+        self.appender.settle()
     }
 
     /// Ends cleanly: commits and checkpoints what is left.
     pub fn close(mut self, meta: Vec<(String, Vec<u8>)>) -> Result<Arc<Store>, RuntimeError> {
-        if self.unsaved > 0 || self.checkpoint_due || !meta.is_empty() || self.log.bytes > 0 {
+        if self.unsaved > 0 || self.checkpoint_due || !meta.is_empty() || self.appender.log.bytes > 0 {
             self.checkpoint_due = true;
             self.commit(meta)?;
         }
         self.settle()?;
-        Ok(self.store)
+        Ok(self.appender.store)
     }
 
     /// Outside records so far.
     pub fn outside_records(&self) -> u64 {
-        self.log.outside
+        self.appender.log.outside
     }
 
     /// The largest record time so far.
     pub fn newest(&self) -> EventTime {
-        self.log.newest
+        self.appender.log.newest
     }
 
     /// Parameters in force.

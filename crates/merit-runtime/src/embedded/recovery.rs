@@ -13,10 +13,8 @@ use std::sync::Arc;
 /// Restores every task and refolds its inputs since the checkpoint; what it emits must be in the log already.
 pub(super) fn recover(store: &Store, layout: &Arc<Layout>, signer: &Signer) -> Result<(Vec<Task>, Log, u64), RuntimeError> {
     let mut tasks: Vec<Task> = (0..layout.tasks.len()).map(|task| Task::new(task, Arc::clone(layout), merit_codec::fingerprint)).collect();
-    let ends = store.meta("ends")?;
-    let log = Log::new(layout, row(ends.as_deref())?);
-    let checkpoint = store.meta("checkpoint")?;
-    let from = Log::new(layout, row(checkpoint.as_deref())?);
+    let log = log_at(store, layout, "ends")?;
+    let from = log_at(store, layout, "checkpoint")?;
     let mut refolded = 0;
     for (number, task) in tasks.iter_mut().enumerate() {
         task.restore(store)?;
@@ -31,7 +29,10 @@ pub(super) fn recover(store: &Store, layout: &Arc<Layout>, signer: &Signer) -> R
     Ok((tasks, log, refolded))
 }
 
-fn row(bytes: Option<&[u8]>) -> Result<Option<EndsRow<'_>>, RuntimeError> {
+/// The log as it ended when a row of the meta family was written; an empty one where it never was.
+pub(super) fn log_at(store: &Store, layout: &Arc<Layout>, row: &str) -> Result<Log, RuntimeError> {
     let unreadable = || RuntimeError::Store { attempt: "read", cause: "the row of the log's ends is not one".into() };
-    bytes.map(|bytes| EndsRow::decode(bytes).ok_or_else(unreadable)).transpose()
+    let bytes = store.meta(row)?;
+    let row = bytes.as_deref().map(|bytes| EndsRow::decode(bytes).ok_or_else(unreadable)).transpose()?;
+    Ok(Log::new(layout, row))
 }

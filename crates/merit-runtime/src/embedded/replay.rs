@@ -50,13 +50,15 @@ impl<'s> Comparison<'s> {
                 }
             }
             if let Some((offset, stream, sequence, recorded)) = left {
-                return Err(self.difference(at, offset, stream, sequence, "record", recorded, "nothing".into()));
+                return Err(self.difference(at, offset, (stream, sequence), Differing::new("record", recorded, "nothing")));
             }
         }
         Ok(self.compared)
     }
 
-    fn difference(&self, at: usize, offset: u64, stream: u32, sequence: u64, field: &str, recorded: String, computed: String) -> RuntimeError {
+    /// `stream` is a stream's number and a sequence in it.
+    fn difference(&self, at: usize, offset: u64, stream: (u32, u64), differing: Differing) -> RuntimeError {
+        let ((stream, sequence), Differing { field, recorded, computed }) = (stream, differing);
         let partition = &self.layout.partitions[at];
         let named = self.layout.task_of_stream(stream).map(|task| format!("{}/{}", task.stream_prefix(stream as u16), self.lineage));
         RuntimeError::Difference(Box::new(Difference {
@@ -65,7 +67,7 @@ impl<'s> Comparison<'s> {
             offset,
             stream: named.unwrap_or_else(|| "outside".into()),
             sequence,
-            field: field.into(),
+            field,
             recorded,
             computed,
         }))
@@ -93,9 +95,9 @@ impl<'s> Comparison<'s> {
                 Some((offset, frame)) => break Some((offset, first_difference(&frame, &computed))),
             }
         };
-        let (offset, (field, recorded, again)) =
-            found.unwrap_or_else(|| (0, ("record".into(), "nothing more".into(), describe(&computed))));
-        Err(self.difference(record.partition, offset, computed.stream, computed.sequence, &field, recorded, again))
+        let missing = || (0, Differing::new("record", "nothing more", describe(&computed)));
+        let (offset, differing) = found.unwrap_or_else(missing);
+        Err(self.difference(record.partition, offset, (computed.stream, computed.sequence), differing))
     }
 }
 
@@ -135,13 +137,26 @@ fn signed_otherwise(recorded: &Frame<'_>, computed: &Frame<'_>, emitter: Option<
         && signed.signatures().all(|signature| emitter.verify(&signed.event_hash, &signature))
 }
 
+/// What differs: in the log, and computed again.
+struct Differing {
+    field: String,
+    recorded: String,
+    computed: String,
+}
+
+impl Differing {
+    fn new(field: &str, recorded: impl Into<String>, computed: impl Into<String>) -> Differing {
+        Differing { field: field.into(), recorded: recorded.into(), computed: computed.into() }
+    }
+}
+
 fn describe(frame: &Frame<'_>) -> String {
     let kind = frame.kind().map_or("unknown", Kind::name);
     format!("{kind} of key {:?}", frame.key)
 }
 
 /// The first field in which two records differ, and its values.
-fn first_difference(recorded: &Frame<'_>, computed: &Frame<'_>) -> (String, String, String) {
+fn first_difference(recorded: &Frame<'_>, computed: &Frame<'_>) -> Differing {
     let plain = [
         ("type", describe(recorded), describe(computed)),
         ("hops", recorded.hops.to_string(), computed.hops.to_string()),
@@ -150,16 +165,16 @@ fn first_difference(recorded: &Frame<'_>, computed: &Frame<'_>) -> (String, Stri
         ("timestamp", recorded.time.to_string(), computed.time.to_string()),
     ];
     if let Some((field, recorded, computed)) = plain.into_iter().find(|(_, recorded, computed)| recorded != computed) {
-        return (field.into(), recorded, computed);
+        return Differing::new(field, recorded, computed);
     }
     let json = |frame: &Frame<'_>| frame.kind().and_then(|kind| merit_codec::to_json(kind.shape(), frame.payload));
     match (json(recorded), json(computed)) {
         (Some(recorded), Some(computed)) => differing("value", &recorded, &computed),
-        (recorded, _) => ("value".into(), if recorded.is_some() { "readable" } else { "unreadable" }.into(), "readable".into()),
+        (recorded, _) => Differing::new("value", if recorded.is_some() { "readable" } else { "unreadable" }, "readable"),
     }
 }
 
-fn differing(path: &str, recorded: &serde_json::Value, computed: &serde_json::Value) -> (String, String, String) {
+fn differing(path: &str, recorded: &serde_json::Value, computed: &serde_json::Value) -> Differing {
     use serde_json::Value::{Array, Object};
     match (recorded, computed) {
         (Object(left), Object(right)) => {
@@ -172,7 +187,7 @@ fn differing(path: &str, recorded: &serde_json::Value, computed: &serde_json::Va
         }
         _ => None,
     }
-    .unwrap_or_else(|| (path.into(), recorded.to_string(), computed.to_string()))
+    .unwrap_or_else(|| Differing::new(path, recorded.to_string(), computed.to_string()))
 }
 
 /// What a replay covered.
@@ -229,7 +244,7 @@ impl Comparison<'_> {
         match difference {
             None => Ok(()),
             Some((offset, stream, sequence, recorded)) => {
-                Err(self.difference(partition, offset, stream, sequence, "record", recorded, "nothing".into()))
+                Err(self.difference(partition, offset, (stream, sequence), Differing::new("record", recorded, "nothing")))
             }
         }
     }
@@ -237,8 +252,12 @@ impl Comparison<'_> {
 
 /// The outside records of all input partitions in the order in which they were taken.
 struct OutsideRecords<'s> {
-    sources: Vec<(usize, Cursor<'s>, Option<(u64, u64, Vec<u8>)>)>,
+    /// Task, its input, and the next outside record there.
+    sources: Vec<(usize, Cursor<'s>, Option<OutsideRecord>)>,
 }
+
+/// Place among all outside records, offset and frame.
+type OutsideRecord = (u64, u64, Vec<u8>);
 
 impl<'s> OutsideRecords<'s> {
     fn new(store: &'s Store, layout: &Layout) -> Result<OutsideRecords<'s>, RuntimeError> {
@@ -259,7 +278,7 @@ impl<'s> OutsideRecords<'s> {
     }
 }
 
-fn next_outside(cursor: &mut Cursor<'_>) -> Result<Option<(u64, u64, Vec<u8>)>, RuntimeError> {
+fn next_outside(cursor: &mut Cursor<'_>) -> Result<Option<OutsideRecord>, RuntimeError> {
     while let Some((offset, frame)) = cursor.next()? {
         if frame.is_outside() {
             let mut bytes = Vec::new();

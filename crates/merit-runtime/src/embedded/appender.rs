@@ -1,0 +1,94 @@
+//! The writing half of the engine: the end of the log, and the commits that carry it to the store.
+
+use super::committer::Committer;
+use super::log::Log;
+use super::{Options, recovery};
+use crate::RuntimeError;
+use crate::layout::{Layout, Registered};
+use crate::store::{Commit, Store};
+use crate::task::Outgoing;
+use merit_core::Head;
+use merit_topology::Topology;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes at which the worker waits for the commit under way.
+const MOST_PENDING: usize = 16 << 20;
+
+/// Appends records to the topics of a directory and commits them as the engine does, without running them: what a pipeline
+/// costs that has no logic is measured with it.
+pub struct Appender {
+    pub(super) layout: Arc<Layout>,
+    pub(super) log: Log,
+    pub(super) store: Arc<Store>,
+    committer: Committer,
+    options: Options,
+    /// Outside records since the last commit.
+    uncommitted: u64,
+}
+
+impl Appender {
+    /// Opens a directory at the end of its log. Its tasks, if it has any, are not told.
+    pub fn open(path: &Path, topology: &Topology, registered: &[Registered], options: Options) -> Result<Appender, RuntimeError> {
+        let layout = Arc::new(Layout::new(topology, registered));
+        let store = Arc::new(Store::open(path, options.sync)?);
+        let log = recovery::log_at(&store, &layout, "ends")?;
+        Ok(Appender::new(layout, store, log, options))
+    }
+
+    pub(super) fn new(layout: Arc<Layout>, store: Arc<Store>, log: Log, options: Options) -> Appender {
+        let committer = Committer::start(Arc::clone(&store), Arc::clone(&layout));
+        Appender { layout, log, store, committer, options, uncommitted: 0 }
+    }
+
+    /// The topology as it is laid out.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Appends a record and gives its offset.
+    #[inline]
+    pub fn append(&mut self, record: &Outgoing<'_>) -> u64 {
+        if record.head.stream == Head::OUTSIDE {
+            self.log.outside += 1;
+            self.uncommitted += 1;
+        }
+        self.log.append(record)
+    }
+
+    /// Whether the driver should commit now.
+    #[inline]
+    pub fn commit_due(&mut self) -> bool {
+        match self.options.commit_records {
+            Some(records) => self.uncommitted >= records,
+            None => self.log.bytes >= self.options.commit_bytes && (self.log.bytes >= MOST_PENDING || !self.committer.busy()),
+        }
+    }
+
+    /// Commits everything appended so far, with the rows of `commit` beside it; waits for the commit before this one.
+    pub fn commit(&mut self, mut commit: Commit) -> Result<(), RuntimeError> {
+        commit.batches = self.log.drain();
+        commit.meta.push(("ends".into(), self.log.ends_row(&self.layout)));
+        self.uncommitted = 0;
+        let spent = self.committer.send(commit)?;
+        self.log.reuse(spent);
+        if self.options.commit_records.is_some() {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until what was committed is on disk.
+    pub fn settle(&mut self) -> Result<(), RuntimeError> {
+        let spent = self.committer.wait()?;
+        self.log.reuse(spent);
+        Ok(())
+    }
+
+    /// Commits what is left and waits for it.
+    pub fn close(mut self) -> Result<Arc<Store>, RuntimeError> {
+        self.commit(Commit::default())?;
+        self.settle()?;
+        Ok(self.store)
+    }
+}

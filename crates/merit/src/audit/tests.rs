@@ -1,0 +1,205 @@
+use super::reading::Broken;
+use super::verify::{Verified, verify};
+use super::{failure, keys};
+use crate::decisions::Record;
+use crate::{registry, session};
+use merit_audit::Signer;
+use merit_core::record::{EvalReport, Metric, Tick};
+use merit_core::{Datum, EventTime, Fixed, Key, Kind, List, Payload};
+use merit_runtime::frame::Frame;
+use merit_runtime::layout::Layout;
+use merit_runtime::store::{Commit, Store, Sync};
+use merit_runtime::{Engine, Input, Options};
+use std::path::Path;
+
+const DAY: i64 = 86_400_000;
+const HOUR: i64 = 3_600_000;
+
+/// All records of a log, by partition.
+pub(crate) type Records = Vec<Vec<Record>>;
+
+fn signer(secret: u8) -> Signer {
+    Signer::new("merit.example/emitter", &[secret; 32])
+}
+
+pub(crate) fn layout() -> Layout {
+    Layout::new(&session::topology(None).expect("valid"), &registry::registered())
+}
+
+fn report(engine: &mut Engine, agent: &str, time: i64, value: i64) {
+    let (key, time) = (Key::new(agent), EventTime(time));
+    let metrics = [Metric { name: "quality", value: Fixed(value) }];
+    let report = EvalReport {
+        id: None,
+        agent_id: agent,
+        division_id: Some("chat"),
+        product_id: None,
+        metrics: List::Slice(&metrics),
+        source: "suite",
+        timestamp: time,
+        window: None,
+        tags: List::EMPTY,
+    };
+    let partition = engine.report_partition(&key);
+    engine.take(&Input { partition, key, time, payload: Payload::EvalReport(&report) }).expect("taken");
+}
+
+/// Four days of eight agents that rise and fall, and one promotion behind the last seal.
+pub(crate) fn good() -> Records {
+    let directory = tempfile::tempdir().expect("a directory");
+    let topology = session::topology(None).expect("valid");
+    let mut engine = Engine::open(directory.path(), &topology, &registry::registered(), signer(7), Options::default()).expect("opened");
+    for hour in 0..96 {
+        let value = if hour / 30 % 2 == 0 { 950_000 } else { 300_000 };
+        (0..8).for_each(|agent| report(&mut engine, &format!("agent-{agent}"), hour * HOUR, value));
+    }
+    let inputs = engine.layout().all_of("eval.reports").expect("a topic");
+    for partition in inputs {
+        let time = EventTime(6 * DAY);
+        engine.take(&Input { partition, key: Key::new("clock"), time, payload: Payload::Tick(&Tick { time }) }).expect("taken");
+    }
+    report(&mut engine, "late-bloomer", 6 * DAY, 950_000);
+    let store = engine.close(Vec::new()).expect("closed");
+    read(&store)
+}
+
+fn read(store: &Store) -> Records {
+    let layout = layout();
+    let of = |at: usize| {
+        let mut records = store.read(&layout.partitions[at], 0);
+        let mut all = Vec::new();
+        while let Some((offset, frame)) = records.next().expect("readable") {
+            all.push(Record::of(&layout, at, offset, &frame).expect("known"));
+        }
+        all
+    };
+    (0..layout.partitions.len()).map(of).collect()
+}
+
+/// Writes records into a new directory, one batch a partition.
+pub(crate) fn write(records: &Records, path: &Path) -> Store {
+    let batch = |(at, records): (usize, &Vec<Record>)| {
+        let mut body = Vec::new();
+        for Record { kind, stream, sequence, time, key, payload, .. } in records {
+            Frame { kind: *kind as u32, hops: 0, stream: *stream, sequence: *sequence, time: *time, key, payload }.put(&mut body);
+        }
+        (at, 0, records.len() as u32, body)
+    };
+    let batches = records.iter().enumerate().filter(|(_, records)| !records.is_empty()).map(batch).collect();
+    let store = Store::open(path, Sync::System).expect("opened");
+    store.commit(&mut Commit { batches, ..Commit::default() }, &layout().partitions).expect("written");
+    store
+}
+
+/// The rule that a log breaks, else what it holds.
+fn verified(records: &Records, keys: Vec<merit_audit::EmitterKey>) -> Result<Verified, String> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = write(records, directory.path());
+    verify(&store, &layout(), keys, |_| {}).map_err(|broken| match broken {
+        Broken::Fault(fault) => fault.rule.to_string(),
+        Broken::Store(error) => {
+            assert_eq!(failure(error.into()).exit, 3);
+            "corrupt".into()
+        }
+    })
+}
+
+#[test]
+fn a_log_as_it_was_written_has_no_fault_and_its_seals_cover_all_but_the_end() {
+    let records = good();
+    let verified = verified(&records, Vec::new()).expect("no fault");
+    let count = |topic: &str| layout().all_of(topic).expect("a topic").map(|at| records[at].len() as u64).sum::<u64>();
+    assert_eq!(verified.leaves.values().sum::<u64>(), count("audit"));
+    for (prefix, input) in [("evaluate/", "eval.reports"), ("allocate/", "alloc.requests"), ("seal/", "audit.intake")] {
+        let tasks = || verified.tasks.iter().filter(|task| task.task.starts_with(prefix));
+        assert_eq!(tasks().map(|task| task.inputs + task.inputs_open).sum::<u64>(), count(input), "{prefix}");
+        assert!(tasks().all(|task| task.seals > 0), "{prefix}");
+    }
+    assert!(verified.leaves.contains_key("PromotionProposed"));
+    assert!(verified.leaves.contains_key("DemotionProposed"));
+    assert!(verified.parents > 0);
+}
+
+/// The record at a share of a partition, in percent.
+fn at(records: &mut [Record], percent: usize) -> &mut Record {
+    let place = (records.len() - 1) * percent / 100;
+    &mut records[place]
+}
+
+fn flip(record: &mut Record) {
+    let middle = record.payload.len() / 2;
+    record.payload[middle] ^= 1;
+}
+
+type Change = fn(&mut Vec<Record>);
+
+/// Each change is made to the partition of the topic that has most records.
+#[test]
+fn every_change_is_found() {
+    let good = good();
+    let rows: [(&str, &str, &str, Change); 22] = [
+        ("a report changed", "eval.reports", "seal_inputs", |records| flip(at(records, 30))),
+        ("a report removed", "eval.reports", "seal_inputs", |records| drop(records.remove(9))),
+        ("a report added", "eval.reports", "seal_inputs", |records| records.insert(9, records[9].clone())),
+        ("two reports in the other order", "eval.reports", "seal_inputs", |records| records.swap(9, 10)),
+        ("the end cut off inside a seal", "eval.reports", "seal_inputs", |records| records.truncate(20)),
+        ("a configuration changed", "eval.reports", "payload", |records| flip(&mut records[0])),
+        ("a configuration added", "eval.reports", "leaf_missing", |records| records.push(records[0].clone())),
+        ("a score changed", "eval.scores", "seal_outputs", |records| flip(at(records, 30))),
+        ("a score removed", "eval.scores", "seal_outputs", |records| drop(records.remove(9))),
+        ("a score twice", "eval.scores", "corrupt", |records| records.insert(9, records[9].clone())),
+        ("a score of another type", "eval.scores", "seal_outputs", |records| at(records, 30).kind = Kind::Tick),
+        ("a score of no stream", "eval.scores", "corrupt", |records| at(records, 30).stream = 999),
+        ("a decision changed", "eval.promotions", "payload", |records| flip(&mut records[0])),
+        ("a decision under another key", "eval.promotions", "record", |records| records[0].key.push('x')),
+        ("a decision at another time", "eval.promotions", "record", |records| records[0].time.0 += 1),
+        ("a decision of another type", "eval.promotions", "record", |records| records[0].kind = Kind::Held),
+        ("a decision removed", "eval.promotions", "record_missing", |records| drop(records.remove(0))),
+        ("a decision added", "eval.promotions", "leaf_missing", |records| {
+            let last = records.last().expect("one").clone();
+            records.push(Record { sequence: last.sequence + 1_000, ..last });
+        }),
+        ("a verdict changed", "alloc.decisions", "payload", |records| flip(&mut records[0])),
+        ("a leaf on its way changed", "audit.intake", "intake", |records| flip(at(records, 50))),
+        ("a leaf on its way removed", "audit.intake", "intake", |records| drop(records.remove(20))),
+        ("a leaf for another chain", "audit", "label", |records| records[0].key.push('x')),
+    ];
+    for (name, topic, rule, change) in rows {
+        let mut records = good.clone();
+        let at = layout().all_of(topic).expect("a topic").max_by_key(|at| good[*at].len()).expect("a partition");
+        change(&mut records[at]);
+        assert_eq!(verified(&records, Vec::new()).map(|verified| verified.chains), Err(rule.to_string()), "{name}");
+    }
+}
+
+#[test]
+fn a_score_behind_the_last_seal_is_missed_by_the_promotion_that_names_it() {
+    let mut records = good();
+    for at in layout().all_of("eval.scores").expect("a topic") {
+        records[at].retain(|record| record.key != "late-bloomer");
+    }
+    assert_eq!(verified(&records, Vec::new()).map(|verified| verified.parents), Err("parent".into()));
+}
+
+#[test]
+fn leaves_cut_off_the_end_are_missed() {
+    let mut records = good();
+    let at = layout().find("audit", 0).expect("a topic");
+    let last = records[at].pop().expect("one");
+    assert_eq!(last.kind, Kind::SealedLeaf);
+    assert_eq!(verified(&records, Vec::new()).map(|verified| verified.chains), Err("leaf_missing".into()));
+}
+
+#[test]
+fn a_key_that_is_given_is_believed_before_the_one_in_the_log() {
+    let records = good();
+    let key = |secret| keys::read(&[keys::write("merit.example/emitter", &signer(secret).public())]).expect("a key");
+    assert!(verified(&records, key(7)).is_ok_and(|verified| !verified.key_from_log));
+    assert_eq!(verified(&records, key(8)).map(|verified| verified.chains), Err("unknown_key".into()));
+}
+
+#[test]
+fn a_log_without_any_record_is_nobodys() {
+    let records = layout().partitions.iter().map(|_| Vec::new()).collect();
+    assert_eq!(verified(&records, Vec::new()).map(|verified| verified.chains), Err("origin".into()));
+}

@@ -1,0 +1,354 @@
+//! The audit log, leaf by leaf in its order, against the records that it speaks of.
+//!
+//! Everything is read forwards and once: the log of leaves leads, and what each stream published follows it, so that memory does
+//! not grow with the log. Beside the rules of [`merit_audit::verify`]:
+//!
+//! | rule | broken when |
+//! |---|---|
+//! | `corrupt` | a topic cannot be read, or holds what Merit does not write |
+//! | `origin` | nothing says whose log this is |
+//! | `intake` | the sealed leaf is not the one that its task wrote |
+//! | `label` | its record is not that of a leaf of that chain |
+//! | `chain` | it belongs to no task of this log |
+//! | `type` | it names no record type |
+//! | `schema` | its schema is not the one that its type has |
+//! | `record_missing` | no topic holds the record that it speaks of |
+//! | `leaf_missing` | a decision, or a leaf that a task wrote, is not in the audit log |
+//! | `record` | type, key, time, parents or policy of the record are not those of the leaf |
+//! | `payload` | the record is not what the leaf commits to |
+//! | `seal_range` | a seal does not go on where the one before it ended |
+//! | `seal_inputs`, `seal_outputs` | what was read or published is not what the seal covers |
+
+use super::keys;
+use super::reading::{Broken, Census, Genesis, Inputs, Outputs, fault};
+use crate::decisions::{Published, Record, Streams};
+use merit_audit::{EmitterKey, Envelope, LogVerifier, Running, Source, leaf_type, payload_commit};
+use merit_core::record::{AuditLeaf, Kinds, SealedLeaf, SealedOutput, StreamSeal};
+use merit_core::{Datum, EventTime, Kind, Payload, Uuid};
+use merit_runtime::RuntimeError;
+use merit_runtime::frame::Frame;
+use merit_runtime::layout::{Layout, TaskLayout};
+use merit_runtime::store::{Cursor, Store};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// Types that only their leaf carries.
+const IN_LEAF_ONLY: Kinds = Kinds::of(&[Kind::StreamSeal, Kind::StreamHeads, Kind::AuditIncident]);
+
+/// What a log without fault holds.
+pub(super) struct Verified {
+    pub(super) origin: String,
+    pub(super) lineage: String,
+    /// The public key that the log names, as text.
+    pub(super) emitter: String,
+    /// Whether it was believed.
+    pub(super) key_from_log: bool,
+    pub(super) chains: usize,
+    pub(super) signatures: u64,
+    /// Leaves by record type.
+    pub(super) leaves: BTreeMap<&'static str, u64>,
+    /// Parents that have no leaf of their own and were found in topics.
+    pub(super) parents: usize,
+    pub(super) tasks: Vec<Covered>,
+}
+
+/// How much of what a task read and published its seals cover.
+pub(super) struct Covered {
+    pub(super) task: String,
+    pub(super) seals: u64,
+    pub(super) inputs: u64,
+    pub(super) outputs: u64,
+    pub(super) inputs_open: u64,
+    pub(super) outputs_open: u64,
+}
+
+/// A fault of the leaf itself.
+fn leaf_fault(index: u64, envelope: &Envelope<'_>, rule: &'static str, detail: impl Into<String>) -> Broken {
+    fault(&envelope.stream, envelope.sequence, index, rule, detail)
+}
+
+/// Verifies a log with these keys, or where there are none with the key that the log names.
+pub(super) fn verify(store: &Store, layout: &Layout, keys: Vec<EmitterKey>, mut progress: impl FnMut(&str)) -> Result<Verified, Broken> {
+    progress("reading every topic");
+    let census = Census::take(store, layout)?;
+    let genesis = Genesis::read(store, layout)?;
+    let key_from_log = keys.is_empty();
+    let keys = if key_from_log { vec![genesis.key()?] } else { keys };
+    let audit = layout.find(AUDIT, 0).ok_or_else(|| fault(AUDIT, 0, 0, "origin", "the topology has no topic of that name"))?;
+    let mut run = Verification::new(store, layout, &genesis, census, LogVerifier::new(&genesis.origin, keys))?;
+    let mut leaves = store.read(&layout.partitions[audit], 0);
+    while let Some((index, frame)) = leaves.next()? {
+        run.leaf(index, &frame)?;
+        if index % 1_024 == 0 {
+            progress(&format!("{index} leaves verified"));
+        }
+    }
+    run.finish(genesis, key_from_log)
+}
+
+const AUDIT: &str = "audit";
+const INTAKE: &str = "audit.intake";
+
+struct Verification<'s> {
+    store: &'s Store,
+    layout: &'s Layout,
+    streams: Streams,
+    census: Census,
+    verifier: LogVerifier,
+    /// Tasks by the name of their chain.
+    chains: HashMap<String, usize>,
+    types: HashMap<String, Kind>,
+    inputs: Vec<Inputs<'s>>,
+    outputs: Vec<Outputs<'s>>,
+    intake: Cursor<'s>,
+    leaves: BTreeMap<&'static str, u64>,
+    signatures: u64,
+}
+
+impl<'s> Verification<'s> {
+    fn new(
+        store: &'s Store,
+        layout: &'s Layout,
+        genesis: &Genesis,
+        census: Census,
+        verifier: LogVerifier,
+    ) -> Result<Verification<'s>, Broken> {
+        let streams = Streams::new(layout, &genesis.lineage);
+        let chain = |(at, task): (usize, &TaskLayout)| (format!("{}/{}/{}", task.name, task.partition, genesis.lineage), at);
+        let input = |task: &TaskLayout| Inputs {
+            cursor: store.read(&layout.partitions[task.input], 0),
+            running: Running::default(),
+            to: 0,
+            seals: 0,
+        };
+        let output = |(stream, partitions): (usize, &BTreeSet<usize>)| {
+            let partitions: Vec<usize> = partitions.iter().copied().collect();
+            let published = Published::new(store, layout, stream as u32, &partitions)?;
+            Ok(Outputs { name: streams.name(stream as u32).into(), published, running: Running::default(), to: 0, covered: 0, open: 0 })
+        };
+        let intake = layout.find(INTAKE, 0).ok_or_else(|| fault(INTAKE, 0, 0, "origin", "the topology has no topic of that name"))?;
+        Ok(Verification {
+            chains: layout.tasks.iter().enumerate().map(chain).collect(),
+            types: Kind::ALL.iter().map(|kind| (leaf_type(*kind).to_string(), *kind)).collect(),
+            inputs: layout.tasks.iter().map(input).collect(),
+            outputs: census.partitions.iter().enumerate().map(output).collect::<Result<_, RuntimeError>>()?,
+            intake: store.read(&layout.partitions[intake], 0),
+            leaves: BTreeMap::new(),
+            signatures: 0,
+            store,
+            layout,
+            streams,
+            census,
+            verifier,
+        })
+    }
+
+    fn leaf(&mut self, index: u64, frame: &Frame<'_>) -> Result<(), Broken> {
+        let sealed = frame.kind().filter(|kind| *kind == Kind::SealedLeaf).and_then(|_| SealedLeaf::decode(frame.payload));
+        let Some(sealed) = sealed else { return Err(fault(frame.key, 0, index, "shape", "it is no SealedLeaf")) };
+        let leaf = self.verifier.leaf(index, sealed.leaf, sealed.payload)?;
+        self.signatures += leaf.signatures().len() as u64;
+        let envelope = &leaf.envelope;
+        let refuse = |rule, detail: &str| Err(leaf_fault(index, envelope, rule, detail));
+        if frame.key != envelope.stream {
+            return refuse("label", "its record has another key than the name of its chain");
+        }
+        let Some(&task) = self.chains.get(&*envelope.stream) else {
+            return refuse("chain", "no task of this log has such a chain; a log is read with the topology that it was written with");
+        };
+        let Some(&kind) = self.types.get(&*envelope.leaf_type) else { return refuse("type", "it names no record type") };
+        if envelope.schema != merit_codec::fingerprint(kind) {
+            return refuse("schema", "its schema is not the one that its type has");
+        }
+        *self.leaves.entry(kind.name()).or_default() += 1;
+        self.check_intake(index, frame, &sealed, envelope)?;
+        match (IN_LEAF_ONLY.contains(kind), sealed.payload) {
+            (true, Some(payload)) if kind == Kind::StreamSeal => self.seal(index, envelope, task, payload),
+            (true, Some(_)) => Ok(()),
+            (true, None) => refuse("record_missing", "its payload should stand beside it"),
+            (false, Some(_)) => refuse("record", "a payload stands beside it, and its record belongs in a topic"),
+            (false, None) => self.record(index, envelope, task, kind),
+        }
+    }
+
+    /// A leaf that another task wrote must be the next one that the sealer read.
+    fn check_intake(&mut self, index: u64, frame: &Frame<'_>, sealed: &SealedLeaf<'_>, envelope: &Envelope<'_>) -> Result<(), Broken> {
+        let by_its_own_task = self.layout.tasks.iter().any(|task| u32::from(task.audit_stream()) == frame.stream);
+        if by_its_own_task {
+            return Ok(());
+        }
+        let is_due = next_intake(&mut self.intake, |due| {
+            due.is_some_and(|due| {
+                (due.stream, due.sequence, due.leaf, due.payload) == (&*envelope.stream, envelope.sequence, sealed.leaf, sealed.payload)
+            })
+        })?;
+        match is_due {
+            true => Ok(()),
+            false => Err(leaf_fault(index, envelope, "intake", format!("the next leaf in {INTAKE} is another one"))),
+        }
+    }
+
+    /// A decision against its record.
+    fn record(&mut self, index: u64, envelope: &Envelope<'_>, task: usize, kind: Kind) -> Result<(), Broken> {
+        let record = match &envelope.source {
+            Source::Outside { topic, partition, offset } => self.outside(task, topic, *partition, *offset)?,
+            Source::Inner { stream, sequence } => match self.streams.number(stream) {
+                Some(stream) if self.layout.tasks[task].owns(stream) => self.outputs[stream as usize].find(index, *sequence)?,
+                Some(_) | None => None,
+            },
+        };
+        let Some(record) = record else {
+            let detail = format!("no topic holds the {} at {}", kind.name(), envelope.source);
+            return Err(leaf_fault(index, envelope, "record_missing", detail));
+        };
+        compare(envelope, kind, &record).map_err(|(rule, detail)| leaf_fault(index, envelope, rule, detail))
+    }
+
+    /// The ConfigEpoch that a leaf names; only these get one where a producer wrote them.
+    fn outside(&mut self, task: usize, topic: &str, partition: u32, offset: u64) -> Result<Option<Record>, RuntimeError> {
+        let input = self.layout.tasks[task].input;
+        if self.layout.find(topic, partition) != Some(input) || !self.census.epochs.remove(&(input, offset)) {
+            return Ok(None);
+        }
+        let mut records = self.store.read(&self.layout.partitions[input], offset);
+        records.next()?.map(|(offset, frame)| Record::of(self.layout, input, offset, &frame)).transpose()
+    }
+
+    fn seal(&mut self, index: u64, envelope: &Envelope<'_>, task: usize, payload: &[u8]) -> Result<(), Broken> {
+        let refuse = |rule, detail: String| Err(leaf_fault(index, envelope, rule, detail));
+        let Some(seal) = StreamSeal::decode(payload) else { return refuse("seal_range", "it cannot be read".into()) };
+        let layout = &self.layout.tasks[task];
+        let input = &self.layout.partitions[layout.input];
+        let inputs = &mut self.inputs[task];
+        if (seal.topic, seal.partition, seal.from_offset) != (&input.name, input.partition, inputs.to) {
+            let due = format!("{}/{} from offset {}", input.name, input.partition, inputs.to);
+            return refuse(
+                "seal_range",
+                format!("it covers {}/{} from offset {}, due is {due}", seal.topic, seal.partition, seal.from_offset),
+            );
+        }
+        if !inputs.cover(&seal)? {
+            let range = format!("{}/{} from offset {} to before {}", seal.topic, seal.partition, seal.from_offset, seal.to_offset);
+            return refuse("seal_inputs", format!("{range} does not hold what was read"));
+        }
+        let outputs = &mut self.outputs[usize::from(layout.first_stream)..usize::from(layout.audit_stream())];
+        if seal.streams.len() != outputs.len() {
+            return refuse("seal_range", format!("it covers {} streams of {}", seal.streams.len(), outputs.len()));
+        }
+        outputs.iter_mut().zip(seal.streams).try_for_each(|(outputs, sealed)| cover(index, envelope, outputs, &sealed))
+    }
+
+    fn finish(mut self, genesis: Genesis, key_from_log: bool) -> Result<Verified, Broken> {
+        let end = self.leaves.values().sum();
+        for outputs in &mut self.outputs {
+            outputs.pass(end, u64::MAX)?;
+        }
+        if let Some((partition, offset)) = self.census.epochs.first() {
+            let partition = &self.layout.partitions[*partition];
+            let place = format!("{}/{}", partition.name, partition.partition);
+            return Err(fault(&place, *offset, end, "leaf_missing", "a ConfigEpoch has no leaf"));
+        }
+        if let Some((stream, sequence)) = next_intake(&mut self.intake, |left| left.map(|left| (left.stream.to_owned(), left.sequence)))? {
+            return Err(fault(&stream, sequence, end, "leaf_missing", format!("a leaf of {INTAKE} is not in the audit log")));
+        }
+        let parents = self.verifier.unresolved();
+        let found = existing(self.store, self.layout, &self.streams, &self.census, &parents)?;
+        let tasks = self.covered()?;
+        let verified = self.verifier.finish(|id| found.contains(&id))?;
+        Ok(Verified {
+            emitter: keys::write(&genesis.key_name, &genesis.public),
+            origin: genesis.origin,
+            lineage: genesis.lineage,
+            key_from_log,
+            chains: verified.chains.len(),
+            signatures: self.signatures,
+            leaves: self.leaves,
+            parents: parents.len(),
+            tasks,
+        })
+    }
+
+    fn covered(&self) -> Result<Vec<Covered>, RuntimeError> {
+        let of_task = |(task, inputs): (&TaskLayout, &Inputs<'_>)| {
+            // Streams of processors, not that of the chain.
+            let outputs = &self.outputs[usize::from(task.first_stream)..usize::from(task.audit_stream())];
+            Ok(Covered {
+                task: format!("{}/{}", task.name, task.partition),
+                seals: inputs.seals,
+                inputs: inputs.to,
+                outputs: outputs.iter().map(|outputs| outputs.covered).sum(),
+                inputs_open: self.store.end(&self.layout.partitions[task.input])? - inputs.to,
+                outputs_open: outputs.iter().map(|outputs| outputs.open).sum(),
+            })
+        };
+        self.layout.tasks.iter().zip(&self.inputs).map(of_task).collect()
+    }
+}
+
+/// What one stream published against the seal over it.
+fn cover(index: u64, envelope: &Envelope<'_>, outputs: &mut Outputs<'_>, sealed: &SealedOutput<'_>) -> Result<(), Broken> {
+    let range = format!("{} from sequence {} to before {}", sealed.stream, sealed.from_sequence, sealed.to_sequence);
+    if (sealed.stream, sealed.from_sequence) != (&outputs.name, outputs.to) {
+        let due = format!("{} from sequence {}", outputs.name, outputs.to);
+        return Err(leaf_fault(index, envelope, "seal_range", format!("it covers {range}, due is {due}")));
+    }
+    outputs.pass(index, sealed.to_sequence)?;
+    if outputs.running.0 != sealed.digest {
+        return Err(leaf_fault(index, envelope, "seal_outputs", format!("the topics do not hold what {range} was")));
+    }
+    outputs.to = sealed.to_sequence;
+    outputs.covered += std::mem::take(&mut outputs.open);
+    Ok(())
+}
+
+/// A leaf against its record.
+fn compare(envelope: &Envelope<'_>, kind: Kind, record: &Record) -> Result<(), (&'static str, String)> {
+    if record.payload.len() as u64 != envelope.payload_length || payload_commit(&record.payload) != envelope.payload {
+        return Err(("payload", format!("the {} at {} is not the one that it commits to", record.kind.name(), envelope.source)));
+    }
+    let time = record.time.clamp(EventTime::EPOCH, EventTime::LATEST);
+    let told = Payload::decode(record.kind, &record.payload, |payload| {
+        payload.parents().iter().eq(envelope.parents.iter().copied()) && payload.policy_id() == envelope.policy.as_deref()
+    });
+    let same = [
+        ("type", record.kind == kind),
+        ("key", record.key == envelope.subject),
+        ("time", time == envelope.time),
+        ("parents or policy", told == Some(true)),
+    ];
+    match same.iter().find(|(_, same)| !same) {
+        Some((what, _)) => Err(("record", format!("the record at {} has another {what}", envelope.source))),
+        None => Ok(()),
+    }
+}
+
+/// The next leaf for the sealer; ConfigEpochs stand between them.
+fn next_intake<T>(intake: &mut Cursor<'_>, then: impl FnOnce(Option<AuditLeaf<'_>>) -> T) -> Result<T, RuntimeError> {
+    while let Some((_, frame)) = intake.next()? {
+        if frame.kind() == Some(Kind::AuditLeaf) {
+            return Ok(then(AuditLeaf::decode(frame.payload)));
+        }
+    }
+    Ok(then(None))
+}
+
+/// Those of some ids that records without a leaf have.
+fn existing(store: &Store, layout: &Layout, streams: &Streams, census: &Census, ids: &[Uuid]) -> Result<HashSet<Uuid>, RuntimeError> {
+    let mut wanted: BTreeMap<u32, BTreeMap<u64, Uuid>> = BTreeMap::new();
+    for id in ids {
+        if let Some((stream, sequence)) = streams.find(*id) {
+            wanted.entry(stream).or_default().insert(sequence, *id);
+        }
+    }
+    let mut found = HashSet::new();
+    for (stream, wanted) in wanted {
+        for partition in &census.partitions[stream as usize] {
+            let mut records = store.read(&layout.partitions[*partition], 0);
+            while let Some((_, frame)) = records.next()? {
+                if frame.stream == stream {
+                    found.extend(wanted.get(&frame.sequence));
+                }
+            }
+        }
+    }
+    Ok(found)
+}

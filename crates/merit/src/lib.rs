@@ -1,0 +1,101 @@
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 done; 1 the world failed (file, disk, directory); 2 the call is wrong; 3 a check found a fault.
+
+mod audit;
+mod bench;
+mod decisions;
+mod explain;
+mod failure;
+mod import;
+mod log;
+mod output;
+mod pools;
+pub mod registry;
+mod rejected;
+mod replay;
+mod session;
+mod state;
+mod summary;
+mod topology;
+
+use clap::{Args, Parser, Subcommand};
+use failure::Failure;
+use output::Output;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Merit scores agents from a stream of evaluation reports, decides who is promoted, moves GPUs, and proves every step.
+#[derive(Parser)]
+#[command(name = "merit", version, after_help = "Exit codes: 0 done, 1 the world failed, 2 the call is wrong, 3 a check found a fault.")]
+struct Cli {
+    /// Write JSON for machines instead of text for people.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the log is and what it is read with.
+#[derive(Args, Clone)]
+struct Place {
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// A topology file instead of the one that is compiled in.
+    #[arg(long, value_name = "FILE")]
+    topology: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Take reports from JSON lines or CSV, plain or gzip, and run the pipeline to their end.
+    Import(import::Import),
+    /// Pools and quotas.
+    #[command(subcommand)]
+    Pools(pools::Pools),
+    /// Records of topics.
+    #[command(subcommand)]
+    Log(log::Log),
+    /// Compute a log again and compare every record.
+    Replay(replay::Replay),
+    /// Why a decision was taken: scores, windows, gates, parents, proof.
+    Explain(explain::Explain),
+    /// Chains, signatures and seals.
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Check and draw topology.toml.
+    #[command(subcommand)]
+    Topology(topology::TopologyCommand),
+    /// Inputs that broke a rule.
+    #[command(subcommand)]
+    Rejected(rejected::Rejected),
+    /// State rows as of the last checkpoint.
+    #[command(subcommand)]
+    State(state::State),
+    /// Throughput on this machine, beside a pipeline without logic.
+    Bench(bench::Bench),
+}
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = Output::new(cli.json);
+    let done = match cli.command {
+        Command::Import(command) => command.run(&mut out),
+        Command::Pools(command) => command.run(&mut out),
+        Command::Log(command) => command.run(&mut out),
+        Command::Replay(command) => command.run(&mut out),
+        Command::Explain(command) => command.run(&mut out),
+        Command::Audit(command) => command.run(&mut out),
+        Command::Topology(command) => command.run(&mut out),
+        Command::Rejected(command) => command.run(&mut out),
+        Command::State(command) => command.run(&mut out),
+        Command::Bench(command) => command.run(&mut out),
+    };
+    match done.and_then(|()| out.finish()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { exit: 0, .. }) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(cli.json),
+    }
+}

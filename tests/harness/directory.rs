@@ -1,0 +1,151 @@
+//! A data directory of a test with the topology and the key that it is used with.
+
+use crate::dump::{self, Dump, Entry};
+use crate::process::{Call, Done, merit};
+use crate::{repository, trace, trace_mapping, write};
+use merit::registry::registered;
+use merit_core::Datum;
+use merit_runtime::frame::Frame;
+use merit_runtime::layout::Layout;
+use merit_runtime::store::{Commit, Store, Sync};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Which parameters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// The topology that is compiled in: seed 001.
+    Default,
+    /// That of the example: closed windows, intervals, automatic approval.
+    Example,
+}
+
+/// An empty data directory; gone when dropped.
+pub struct Directory {
+    folder: TempDir,
+    /// The topology file.
+    pub topology: PathBuf,
+}
+
+/// A fixed key, so that two directories can be compared, signatures included.
+const KEY: &str = "5f1b3c0d9e8a7766554433221100ffeeddccbbaa99887766554433221100aabb\n";
+
+impl Directory {
+    /// An empty one.
+    pub fn new(profile: Profile) -> Directory {
+        match profile {
+            Profile::Default => Directory::with_topology(repository("topology.toml")),
+            Profile::Example => Directory::with_topology(repository("examples/topology.toml")),
+        }
+    }
+
+    /// An empty one, used with this file.
+    pub fn with_topology(topology: PathBuf) -> Directory {
+        let folder = TempDir::with_prefix("merit-it-").expect("a temporary directory");
+        let directory = Directory { folder, topology };
+        write(&directory.key(), KEY);
+        std::fs::set_permissions(directory.key(), std::fs::Permissions::from_mode(0o600)).expect("our own file");
+        directory
+    }
+
+    /// The emitter key.
+    pub fn key(&self) -> PathBuf {
+        self.file("key")
+    }
+
+    /// The data directory itself.
+    pub fn data(&self) -> PathBuf {
+        self.file("data")
+    }
+
+    /// A file beside the data.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A call on this directory; the first words are the command.
+    pub fn call<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Call {
+        merit(arguments).with(["--json", "--data-dir"]).with([self.data()]).with(["--topology"]).with([&self.topology])
+    }
+
+    /// An import of files.
+    pub fn import<S: AsRef<std::ffi::OsStr>>(&self, files: impl IntoIterator<Item = S>) -> Call {
+        self.call(["import"]).with(["--audit-key"]).with([self.key()]).with(files)
+    }
+
+    /// An import of the real trace.
+    pub fn import_trace(&self) -> Call {
+        self.import([trace()]).with(["--mapping"]).with([trace_mapping()])
+    }
+
+    /// Applies pools.
+    pub fn pools(&self, file: &Path) -> Done {
+        self.call(["pools", "apply"]).with(["--audit-key"]).with([self.key()]).with([file]).ok()
+    }
+
+    /// Computes it again and compares.
+    pub fn replay(&self) -> Done {
+        self.call(["replay", "--assert-equal"]).with(["--audit-key"]).with([self.key()]).run()
+    }
+
+    /// Every record.
+    pub fn dump(&self) -> Dump {
+        dump::dump(&self.data(), &dump::topology(&self.topology))
+    }
+
+    /// Records of `eval.reports`; none before a first commit.
+    pub fn inputs(&self) -> u64 {
+        let layout = Layout::new(&dump::topology(&self.topology), &registered());
+        let Ok(store) = Store::open_to_read(&self.data()) else { return 0 };
+        let partitions = &layout.partitions[layout.all_of("eval.reports").expect("a topic of the topology")];
+        partitions.iter().map(|partition| store.end(partition).unwrap_or_else(|error| panic!("{error}"))).sum()
+    }
+
+    /// Another directory that holds the log of this one after `change`, and no state.
+    pub fn changed(&self, change: impl FnOnce(&mut Dump)) -> Directory {
+        let mut entries = self.dump();
+        change(&mut entries);
+        let topology = dump::topology(&self.topology);
+        let layout = Layout::new(&topology, &registered());
+        let mut commit = Commit::default();
+        for (number, partition) in layout.partitions.iter().enumerate() {
+            let records = entries.iter().filter(|entry| (entry.topic.as_str(), entry.partition) == (&*partition.name, partition.partition));
+            let (mut count, mut body) = (0, Vec::new());
+            for entry in records {
+                frame(entry).put(&mut body);
+                count += 1;
+            }
+            if count > 0 {
+                commit.batches.push((number, 0, count, body));
+            }
+        }
+        let from = Store::open_to_read(&self.data()).unwrap_or_else(|error| panic!("{error}"));
+        let rows = from.meta_under("").unwrap_or_else(|error| panic!("{error}"));
+        commit.meta = rows.into_iter().filter(|(key, _)| key != "checkpoint").collect();
+        let copy = Directory::with_topology(self.topology.clone());
+        let store = Store::open(&copy.data(), Sync::System).unwrap_or_else(|error| panic!("{error}"));
+        store.commit(&mut commit, &layout.partitions).unwrap_or_else(|error| panic!("{error}"));
+        copy
+    }
+}
+
+fn frame(entry: &Entry) -> Frame<'_> {
+    let Entry { kind, hops, stream, sequence, time, key, payload, .. } = entry;
+    Frame { kind: *kind as u32, hops: *hops, stream: *stream, sequence: *sequence, time: *time, key, payload }
+}
+
+/// The trace imported with pools, in the way the example does it.
+pub fn example() -> Directory {
+    let directory = with_pools(Profile::Example);
+    directory.import_trace().ok();
+    directory
+}
+
+/// An empty directory with the pools of the examples and that of seed 001.
+pub fn with_pools(profile: Profile) -> Directory {
+    let directory = Directory::new(profile);
+    directory.pools(&repository("examples/pools.toml"));
+    directory.pools(&repository("tests/scenarios/pools.toml"));
+    directory
+}

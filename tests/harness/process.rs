@@ -1,0 +1,170 @@
+//! The program as its users run it: a process.
+
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// After so long a call hangs; far more than any takes.
+pub const HANG: Duration = Duration::from_secs(300);
+
+/// Where the program is: beside the directory of the test binaries.
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let built = test.parent().and_then(Path::parent).map(|directory| directory.join("merit")).filter(|path| path.is_file());
+    built.unwrap_or_else(|| panic!("the program is not built beside {}: run `cargo build --release --workspace` first", test.display()))
+}
+
+/// A call of the program.
+pub struct Call {
+    command: Command,
+    input: Vec<u8>,
+}
+
+/// A call of `merit` with these arguments.
+pub fn merit<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Call {
+    let mut command = Command::new(program());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Call { command, input: Vec::new() }
+}
+
+/// A call that ended.
+#[derive(Debug)]
+pub struct Done {
+    /// Its exit code; none where a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub out: String,
+    /// What it wrote to standard error.
+    pub err: String,
+}
+
+/// A call under way.
+pub struct Running {
+    child: Child,
+    out: Receiver<String>,
+    err: Receiver<String>,
+}
+
+impl Call {
+    /// With more arguments.
+    pub fn with<S: AsRef<std::ffi::OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Call {
+        self.command.args(arguments);
+        self
+    }
+
+    /// With bytes on standard input.
+    pub fn input(self, bytes: impl Into<Vec<u8>>) -> Call {
+        Call { input: bytes.into(), ..self }
+    }
+
+    /// Starts it.
+    pub fn start(mut self) -> Running {
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("could not start {:?}: {error}", self.command));
+        let mut stdin = child.stdin.take().expect("piped");
+        let input = self.input;
+        // A process that ends before it has read everything closes the pipe: its own business.
+        std::thread::spawn(move || stdin.write_all(&input));
+        let out = gather(child.stdout.take().expect("piped"));
+        let err = gather(child.stderr.take().expect("piped"));
+        Running { child, out, err }
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Done {
+        let mut running = self.start();
+        let out = running.ended_within(HANG).unwrap_or_else(|| {
+            // Nothing more can be done for it.
+            let _ = running.child.kill();
+            panic!("the program hangs");
+        });
+        running.finish(out)
+    }
+
+    /// Runs it for a reader that closes its end at once.
+    pub fn unread(mut self) -> Done {
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("could not start {:?}: {error}", self.command));
+        drop(child.stdout.take());
+        let err = gather(child.stderr.take().expect("piped"));
+        Running { child, out: channel().1, err }.finish(String::new())
+    }
+
+    /// Runs it with its output on a disk that is full.
+    pub fn into_full_disk(mut self) -> Done {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+        let mut child = self.command.stdout(full).spawn().unwrap_or_else(|error| panic!("could not start {:?}: {error}", self.command));
+        let err = gather(child.stderr.take().expect("piped"));
+        Running { child, out: channel().1, err }.finish(String::new())
+    }
+
+    /// Runs it and expects success.
+    pub fn ok(self) -> Done {
+        let done = self.run();
+        assert_eq!(done.code, Some(0), "{done:#?}");
+        done
+    }
+}
+
+fn gather(mut from: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came until an error is what there is.
+        let _ = from.read_to_end(&mut bytes);
+        let _ = send.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receive
+}
+
+impl Running {
+    /// Its standard output, if it ends in time.
+    pub fn ended_within(&mut self, time: Duration) -> Option<String> {
+        self.out.recv_timeout(time).ok()
+    }
+
+    /// Waits for a process that closed its output.
+    pub fn finish(mut self, out: String) -> Done {
+        let status = self.child.wait().expect("a child can be waited for");
+        let err = self.err.recv().unwrap_or_default();
+        assert!(!err.contains("panicked"), "{err}");
+        Done { code: status.code(), out, err }
+    }
+
+    /// Sends SIGKILL; whether that is what ended it.
+    pub fn kill(mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        self.child.kill().expect("a child can be killed");
+        let status = self.child.wait().expect("a child can be waited for");
+        let err = self.err.recv().unwrap_or_default();
+        assert!(!err.contains("panicked"), "{err}");
+        assert!(status.signal() == Some(9) || status.code() == Some(0), "it failed by itself with {status}: {err}");
+        status.signal() == Some(9)
+    }
+}
+
+impl Done {
+    /// Standard output as one JSON value.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.out))
+    }
+
+    /// Standard output as JSON lines.
+    pub fn lines(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))).collect()
+    }
+
+    /// What `--json` says on standard error about a failure.
+    pub fn failure(&self) -> Value {
+        serde_json::from_str(&self.err).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.err))
+    }
+
+    /// Checks that it failed so, in JSON, with a hint.
+    pub fn refused(&self, exit: i32, code: &str) {
+        let failure = self.failure();
+        assert_eq!((self.code, failure["code"].as_str()), (Some(exit), Some(code)), "{self:#?}");
+        assert!(failure["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "no hint: {self:#?}");
+        assert!(failure["error"].as_str().is_some_and(|error| !error.is_empty()), "no message: {self:#?}");
+    }
+}

@@ -1,0 +1,97 @@
+//! The same input gives the same log, whatever a commit holds and whenever a checkpoint is made.
+
+use merit_tests::directory::{Directory, Profile, example, with_pools};
+use merit_tests::dump::{Dump, assert_equal, of_topic};
+use merit_tests::{trace, write};
+use std::io::Read;
+
+/// The trace with some commit size and checkpoint cadence.
+fn check(flags: &[&str]) {
+    let directory = with_pools(Profile::Example);
+    directory.import_trace().with(flags).ok();
+    assert_equal(&flags.join(" "), &example().dump(), &directory.dump());
+}
+
+#[test]
+fn the_real_trace_leads_to_every_kind_of_topic() {
+    let dump = example().dump();
+    for topic in
+        ["eval.reports", "eval.rejected", "eval.scores", "eval.promotions", "alloc.decisions", "alloc.applied", "audit.intake", "audit"]
+    {
+        assert!(of_topic(&dump, topic).next().is_some(), "{topic} is empty: it would be equal to anything");
+    }
+}
+
+#[test]
+fn seven_rows_a_commit_change_no_record() {
+    check(&["--commit-rows", "7"]);
+}
+
+#[test]
+fn a_thousand_rows_a_commit_change_no_record() {
+    check(&["--commit-rows", "1000"]);
+}
+
+#[test]
+fn all_rows_in_one_commit_change_no_record() {
+    check(&["--commit-rows", "1000000"]);
+}
+
+#[test]
+fn a_checkpoint_at_every_commit_changes_no_record() {
+    check(&["--commit-rows", "100", "--checkpoint-inputs", "1"]);
+}
+
+#[test]
+fn another_checkpoint_cadence_changes_no_record() {
+    check(&["--checkpoint-inputs", "777"]);
+}
+
+/// Every commit waits for the disk, so one row a commit gets the start of the trace alone.
+#[test]
+fn one_row_a_commit_changes_no_record() {
+    let imported = |flags: &[&str]| -> Dump {
+        let directory = with_pools(Profile::Default);
+        let start = directory.file("start.csv");
+        write(&start, start_of_trace(2_000));
+        let mapping = merit_tests::trace_mapping();
+        directory.import([&start]).with(["--mapping"]).with([&mapping]).with(flags).ok();
+        directory.dump()
+    };
+    let one = imported(&["--commit-rows", "1", "--checkpoint-inputs", "100"]);
+    assert_equal("one row a commit", &imported(&[]), &one);
+}
+
+fn start_of_trace(rows: usize) -> String {
+    let file = std::fs::File::open(trace()).expect("the trace is in the repository");
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).expect("the trace is gzip");
+    text.split_inclusive('\n').take(rows + 1).collect()
+}
+
+#[test]
+fn importing_a_file_again_appends_nothing() {
+    let directory = example();
+    let before = directory.dump();
+    let done = directory.import_trace().ok();
+    assert_eq!((done.json()["rows"].as_u64(), done.json()["rowsBefore"].as_u64()), (Some(0), Some(17_764)));
+    assert_equal("a second import", &before, &directory.dump());
+}
+
+#[test]
+fn the_directory_of_another_key_is_refused_and_unchanged() {
+    let directory = Directory::new(Profile::Default);
+    directory.import_trace().ok();
+    let before = directory.dump();
+    let other = directory.file("other-key");
+    directory
+        .call(["import"])
+        .with([trace()])
+        .with(["--mapping"])
+        .with([merit_tests::trace_mapping()])
+        .with(["--audit-key"])
+        .with([&other])
+        .run()
+        .refused(1, "audit_key_differs");
+    assert_equal("after the refusal", &before, &directory.dump());
+}
