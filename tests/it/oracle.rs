@@ -11,7 +11,7 @@ use merit_tests::reports::{self, Report, lines, taken};
 use merit_tests::{repository, text, write};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-const GRACE: i64 = 10 * 60_000 + 1000;
+const GRACE: i64 = 10 * 60_000;
 const WINDOWS: [(&str, i64, i64); 3] = [("1h", 60_000, 60), ("24h", 15 * 60_000, 96), ("7d", 2 * 3_600_000, 84)];
 
 /// How a metric counts, in whole numbers.

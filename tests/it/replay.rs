@@ -49,8 +49,11 @@ fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
     bytes
 }
 
+/// Gives the encoding of a record otherwise.
+type Edit = fn(&[u8]) -> Vec<u8>;
+
 /// Changes the middle record of a type in one byte.
-fn change(directory: &Directory, topic: &str, kind: Kind, edit: fn(&[u8]) -> Vec<u8>) -> (Directory, Entry) {
+fn change(directory: &Directory, topic: &str, kind: Kind, edit: Edit) -> (Directory, Entry) {
     let mut place = None;
     let changed = directory.changed(|dump| {
         let of_kind: Vec<usize> = (0..dump.len()).filter(|at| dump[*at].kind == kind && dump[*at].topic == topic).collect();
@@ -80,7 +83,7 @@ fn assert_named(replayed: &Done, entry: &Entry, field: &str) {
 #[test]
 fn one_changed_byte_is_named_by_record_and_field() {
     let directory = example();
-    let cases: [(&str, Kind, &str, fn(&[u8]) -> Vec<u8>); 7] = [
+    let cases: [(&str, Kind, &str, Edit); 7] = [
         ("eval.scores", Kind::ScoreUpdated, "value.observation", |bytes| {
             let score = ScoreUpdated::decode(bytes).expect("canonical");
             encoded(ScoreUpdated { observation: next(score.observation), ..score })

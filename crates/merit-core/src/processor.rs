@@ -1,7 +1,7 @@
 //! What a processor is: a pure state machine from a record and its state to records.
 
-use crate::{Digest, EventTime, Key, Kind, Payload, Problem, Settings, Store, Uuid};
 use crate::record::Kinds;
+use crate::{Digest, EventTime, Key, Kind, Payload, Problem, Settings, Store, Uuid};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -136,7 +136,7 @@ pub struct Configuration {
 
 /// A pure state machine over one partition.
 ///
-/// Invariant: equal inputs in equal order give equal outputs and equal state rows, whatever lies between them.
+/// Invariant: equal inputs in equal order give equal outputs, whatever checkpoints and restores lie between them.
 pub trait Processor: Default {
     /// What it reads and writes.
     type Ports: Ports;

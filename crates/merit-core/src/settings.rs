@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn all_problems_are_found_at_once() {
         let entry = |path: &str, value: &str| (path.to_string(), value.to_string());
-        let settings: Settings = [entry("a.grace", "10 minutes"), entry("a.count", "-1"), entry("a.mode", "x"), entry("b", "1")].into_iter().collect();
+        let settings: Settings =
+            [entry("a.grace", "10 minutes"), entry("a.count", "-1"), entry("a.mode", "x"), entry("b", "1")].into_iter().collect();
         let mut reader = Reader::new(&settings, "a");
         assert_eq!(reader.duration("grace", Duration::MINUTE), Duration::MINUTE);
         reader.whole("count", 3);

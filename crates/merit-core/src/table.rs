@@ -37,8 +37,44 @@ pub trait Store {
     fn restored(&mut self);
 }
 
+/// A key in its entry, or beside it where it is long: most look-ups compare without another cache miss.
+enum Name {
+    Short(u8, [u8; Name::SHORT]),
+    Long(Box<str>),
+}
+
+impl Name {
+    const SHORT: usize = 22;
+
+    fn new(name: &str) -> Name {
+        let mut bytes = [0; Name::SHORT];
+        match bytes.get_mut(..name.len()) {
+            Some(start) => {
+                start.copy_from_slice(name.as_bytes());
+                Name::Short(name.len() as u8, bytes)
+            }
+            None => Name::Long(name.into()),
+        }
+    }
+
+    #[inline]
+    fn is(&self, name: &str) -> bool {
+        match self {
+            Name::Short(length, bytes) => bytes[..usize::from(*length)] == *name.as_bytes(),
+            Name::Long(own) => **own == *name,
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Name::Short(length, bytes) => core::str::from_utf8(&bytes[..usize::from(*length)]).expect("it was made of a text"),
+            Name::Long(own) => own,
+        }
+    }
+}
+
 struct Entry<V> {
-    name: Box<str>,
+    name: Name,
     hash: u64,
     dirty: bool,
     value: V,
@@ -79,12 +115,12 @@ impl<V: Row> Table<V> {
 
     /// Every key and value, in no order that may reach an output.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
-        self.entries.iter().map(|entry| (&*entry.name, &entry.value))
+        self.entries.iter().map(|entry| (entry.name.text(), &entry.value))
     }
 
     fn find(&self, key: &Key<'_>) -> Option<u32> {
         let entries = &self.entries;
-        self.index.find(key.hash, |at| &*entries[*at as usize].name == key.name).copied()
+        self.index.find(key.hash, |at| entries[*at as usize].name.is(key.name)).copied()
     }
 
     fn slot(&mut self, key: &Key<'_>) -> u32 {
@@ -92,7 +128,7 @@ impl<V: Row> Table<V> {
             return at;
         }
         let at = self.entries.len() as u32;
-        self.entries.push(Entry { name: key.name.into(), hash: key.hash, dirty: false, value: V::default() });
+        self.entries.push(Entry { name: Name::new(key.name), hash: key.hash, dirty: false, value: V::default() });
         let entries = &self.entries;
         self.index.insert_unique(key.hash, at, |at| entries[*at as usize].hash);
         at
@@ -112,7 +148,7 @@ impl<V: Row> Store for Table<V> {
         let mut scratch = Vec::new();
         for at in self.dirty.drain(..) {
             let Entry { name, value, dirty, .. } = &mut self.entries[at as usize];
-            value.save(&mut scratch, &mut |part, bytes| put(name, part, bytes));
+            value.save(&mut scratch, &mut |part, bytes| put(name.text(), part, bytes));
             *dirty = false;
         }
     }

@@ -36,6 +36,12 @@ pub enum RuntimeError {
         /// Ours.
         wanted: &'static str,
     },
+    /// It was written under a topology of another structure.
+    #[error("the data directory was written under another topology: {detail}")]
+    Topology {
+        /// The first part that differs.
+        detail: String,
+    },
     /// The store failed.
     #[error("could not {attempt} the store: {cause}")]
     Store {
@@ -119,11 +125,18 @@ impl RuntimeError {
             RuntimeError::InUse { .. } => "stop the other process, or pass another --data-dir",
             RuntimeError::Missing { .. } => "pass the --data-dir that an import wrote to",
             RuntimeError::Format { .. } => "use the version of Merit that wrote it",
+            RuntimeError::Topology { .. } => {
+                "pass the --topology that it was written with; parameters may differ, partitions and processors may not"
+            }
             RuntimeError::Store { .. } => "check the disk; what was acknowledged is in the log, so run the command again when it is well",
-            RuntimeError::Key { .. } => "the file must hold 32 bytes as 64 hexadecimal digits and be readable by its owner alone (chmod 600)",
+            RuntimeError::Key { .. } => {
+                "the file must hold 32 bytes as 64 hexadecimal digits and be readable by its owner alone (chmod 600)"
+            }
             RuntimeError::KeyDiffers => "pass the key that the log was begun with, by --audit-key FILE",
             RuntimeError::Corrupt { .. } => "restore the directory from a copy; `merit audit verify` tells how far it can be trusted",
-            RuntimeError::Difference(_) => "the log was changed, or this program computes otherwise than the one that wrote it; keep a copy and compare",
+            RuntimeError::Difference(_) => {
+                "the log was changed, or this program computes otherwise than the one that wrote it; keep a copy and compare"
+            }
             RuntimeError::Stopped { .. } => "this is a bug of Merit: keep the directory and report the line above",
         }
     }

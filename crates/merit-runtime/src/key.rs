@@ -42,10 +42,14 @@ fn create(path: &Path) -> Result<[u8; 32], RuntimeError> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }
-    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return read(path),
-        opened => opened.map_err(failed)?,
-    };
+    // Written whole under another name first: a kill in between leaves no half key behind.
+    let part = path.with_extension(format!("{}.part", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
     writeln!(file, "{}", Hex(&key)).and_then(|()| file.sync_all()).map_err(failed)?;
-    Ok(key)
+    let linked = std::fs::hard_link(&part, path);
+    std::fs::remove_file(&part).map_err(failed)?;
+    match linked {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => read(path),
+        linked => linked.map(|()| key).map_err(failed),
+    }
 }

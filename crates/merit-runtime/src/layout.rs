@@ -1,5 +1,7 @@
 //! The topology as the runtime uses it: flat partition numbers, routes and streams.
 
+use crate::RuntimeError;
+use crate::store::Store;
 use merit_core::processor::{DynProcessor, Factory};
 use merit_core::record::Kinds;
 use merit_core::{Head, Key, Kind};
@@ -109,7 +111,14 @@ impl Layout {
                 partitions[first + partition as usize].reader = Some(tasks.len());
                 let input = first + partition as usize;
                 let name = sub_topology.name.clone();
-                tasks.push(TaskLayout { sub_topology: number, name, partition, input, first_stream: streams, processors: processors.clone() });
+                tasks.push(TaskLayout {
+                    sub_topology: number,
+                    name,
+                    partition,
+                    input,
+                    first_stream: streams,
+                    processors: processors.clone(),
+                });
                 streams += processors.len() as u16 + 1;
             }
             let to_topics = |kind: Kind| {
@@ -125,6 +134,31 @@ impl Layout {
         }
         let report_partitions = topology.sub_topologies.first().map_or(1, |first| topology.partition_count(first.input));
         Layout { partitions, tasks, report_partitions, routes, topics, registered: registered.to_vec() }
+    }
+
+    /// What the numbers of partitions and streams depend on, a line a task; a log keeps it, and is read under no other.
+    pub fn structure(&self) -> String {
+        let line = |task: &TaskLayout| format!("{}/{}: {}\n", task.name, task.partition, task.processors.join(", "));
+        self.tasks.iter().map(line).collect()
+    }
+
+    /// Finds out whether a log was written under this structure.
+    pub fn check(&self, store: &Store) -> Result<(), RuntimeError> {
+        let Some(recorded) = store.meta("layout")? else { return Ok(()) };
+        let (recorded, own) = (String::from_utf8_lossy(&recorded), self.structure());
+        if recorded == own {
+            return Ok(());
+        }
+        let (mut recorded, mut own) = (recorded.lines(), own.lines());
+        let detail = loop {
+            match (recorded.next(), own.next()) {
+                (Some(recorded), Some(own)) if recorded == own => {}
+                (recorded, own) => {
+                    break format!("the log has {:?}, the topology {:?}", recorded.unwrap_or("no more"), own.unwrap_or("no more"));
+                }
+            }
+        };
+        Err(RuntimeError::Topology { detail })
     }
 
     /// The processors of a task, new.

@@ -179,7 +179,18 @@ impl Store {
             _ => prefix.clone(),
         };
         let batches = self.db.iterator_cf(self.family("log"), IteratorMode::From(&start, Direction::Forward));
-        Cursor { batches, prefix, name: partition.name.clone(), partition: partition.partition, from, next: from, body: Vec::new(), at: 0, left: 0, done: false }
+        Cursor {
+            batches,
+            prefix,
+            name: partition.name.clone(),
+            partition: partition.partition,
+            from,
+            next: from,
+            body: Vec::new(),
+            at: 0,
+            left: 0,
+            done: false,
+        }
     }
 
     /// The offset behind the last record of a partition.

@@ -18,6 +18,7 @@ const SEAL_TIME: i64 = 24 * 3_600_000;
 const IN_LEAF_ONLY: Kinds = Kinds::of(&[Kind::StreamSeal, Kind::StreamHeads, Kind::AuditIncident]);
 
 /// A record on its way to a topic.
+#[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
     /// Number of the partition.
     pub partition: usize,
@@ -265,7 +266,8 @@ impl Outside {
         let layout = Arc::clone(&self.layout);
         let task = &layout.tasks[self.number];
         let mut bytes = Vec::with_capacity(leaf.len() + 128);
-        let is_sealer = layout.routes(task, Kind::AuditLeaf, &key).any(|(partition, _)| layout.partitions[partition].reader == Some(self.number));
+        let is_sealer =
+            layout.routes(task, Kind::AuditLeaf, &key).any(|(partition, _)| layout.partitions[partition].reader == Some(self.number));
         let kind = match is_sealer {
             false => {
                 AuditLeaf { stream, sequence, leaf, payload }.put(&mut bytes);
@@ -310,11 +312,8 @@ pub fn settings_of(epoch: &ConfigEpoch<'_>) -> Settings {
 impl Task {
     /// A task that has seen nothing.
     pub fn new(number: usize, layout: Arc<Layout>, fingerprints: fn(Kind) -> Digest) -> Task {
-        let nodes: Vec<Node> = layout
-            .chain(number)
-            .into_iter()
-            .map(|processor| Node { reads: processor.reads(), processor, sequence: 0 })
-            .collect();
+        let nodes: Vec<Node> =
+            layout.chain(number).into_iter().map(|processor| Node { reads: processor.reads(), processor, sequence: 0 }).collect();
         let outputs = vec![Output::default(); nodes.len()];
         let outside = Outside {
             number,
@@ -500,11 +499,8 @@ impl Task {
         }
         let outside = &self.outside;
         let processors = self.nodes.iter().zip(&outside.outputs);
-        let row = |(node, output): (&Node, &Output)| ProcessorRow {
-            sequence: node.sequence,
-            published: output.running.0,
-            sealed: output.sealed,
-        };
+        let row =
+            |(node, output): (&Node, &Output)| ProcessorRow { sequence: node.sequence, published: output.running.0, sealed: output.sealed };
         let processors: Vec<ProcessorRow> = processors.map(row).collect();
         let head = outside.chain.as_ref().map_or(ChainHead { sequence: 0, hash: [0; 32] }, Chain::head);
         let row = TaskRow {

@@ -60,6 +60,7 @@ impl From<RuntimeError> for Failure {
             RuntimeError::InUse { .. } => (1, "directory_in_use"),
             RuntimeError::Missing { .. } => (1, "directory_missing"),
             RuntimeError::Format { .. } => (1, "directory_format"),
+            RuntimeError::Topology { .. } => (1, "topology_differs"),
             RuntimeError::Store { .. } => (1, "store_failed"),
             RuntimeError::Key { .. } => (1, "audit_key"),
             RuntimeError::KeyDiffers => (1, "audit_key_differs"),
@@ -80,7 +81,13 @@ impl From<merit_sources::SourceError> for Failure {
             "source_cut_short" => "what came before was kept; get the whole file and run the command again",
             _ => "check the path and its permissions",
         };
-        Failure { exit: 1, code: error.code(), message: error.to_string(), detail: error.source().map(ToString::to_string), hint: hint.into() }
+        Failure {
+            exit: 1,
+            code: error.code(),
+            message: error.to_string(),
+            detail: error.source().map(ToString::to_string),
+            hint: hint.into(),
+        }
     }
 }
 

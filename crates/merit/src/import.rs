@@ -86,7 +86,14 @@ impl Import {
         let layout = Arc::clone(engine.layout());
         let store = engine.close(meta)?;
         out.progress("");
-        let run = summary::Run { rows: rows - before, before, refolded, elapsed: started.elapsed(), data_dir: &self.place.data_dir, sorted: self.sort };
+        let run = summary::Run {
+            rows: rows - before,
+            before,
+            refolded,
+            elapsed: started.elapsed(),
+            data_dir: &self.place.data_dir,
+            sorted: self.sort,
+        };
         summary::print(&store, &layout, &run, out)
     }
 
@@ -169,4 +176,3 @@ pub(crate) fn tick(engine: &mut Engine) -> Result<(), Failure> {
     }
     Ok(())
 }
-

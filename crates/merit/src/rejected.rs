@@ -45,7 +45,11 @@ impl Rejected {
 }
 
 /// Gives every Rejected with its place.
-fn each(store: &Store, layout: &Layout, mut then: impl FnMut(u32, u64, &record::Rejected<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
+fn each(
+    store: &Store,
+    layout: &Layout,
+    mut then: impl FnMut(u32, u64, &record::Rejected<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     for partition in layout.all_of("eval.rejected").into_iter().flat_map(|all| &layout.partitions[all]) {
         let mut records = store.read(partition, 0);
         while let Some((offset, frame)) = records.next()? {
@@ -94,10 +98,20 @@ impl Show {
     fn run(self, out: &mut Output) -> Result<(), Failure> {
         let parsed = self.coordinates.split_once('/').and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?)));
         let (partition, offset): (u32, u64) = parsed.ok_or_else(|| {
-            Failure::call("coordinates_invalid", format!("{:?} is not PARTITION/OFFSET", self.coordinates), "take one from `merit rejected list`")
+            Failure::call(
+                "coordinates_invalid",
+                format!("{:?} is not PARTITION/OFFSET", self.coordinates),
+                "take one from `merit rejected list`",
+            )
         })?;
         let (store, layout) = session::read_only(&self.place)?;
-        let missing = || Failure::call("rejected_missing", format!("nothing was rejected at {}", self.coordinates), "take one from `merit rejected list`");
+        let missing = || {
+            Failure::call(
+                "rejected_missing",
+                format!("nothing was rejected at {}", self.coordinates),
+                "take one from `merit rejected list`",
+            )
+        };
         let at = layout.find("eval.rejected", partition).ok_or_else(missing)?;
         let mut records = store.read(&layout.partitions[at], offset);
         let (_, frame) = records.next()?.ok_or_else(missing)?;

@@ -60,5 +60,7 @@ pub(crate) fn open(place: &Place, audit_key: Option<&PathBuf>, options: Options)
 pub(crate) fn read_only(place: &Place) -> Result<(Store, Layout), Failure> {
     let topology = topology(place.topology.as_deref())?;
     let store = Store::open_to_read(&place.data_dir)?;
-    Ok((store, Layout::new(&topology, &registry::registered())))
+    let layout = Layout::new(&topology, &registry::registered());
+    layout.check(&store)?;
+    Ok((store, layout))
 }

@@ -57,7 +57,11 @@ impl State {
             return Err(Failure::call("store_unknown", format!("there is no store {name:?}"), format!("one of {}", known.join(", "))));
         }
         match (key, found) {
-            (Some(key), 0) => Err(Failure::call("key_unknown", format!("store {name} holds no key {key:?}"), format!("`merit state scan {name}` lists them"))),
+            (Some(key), 0) => Err(Failure::call(
+                "key_unknown",
+                format!("store {name} holds no key {key:?}"),
+                format!("`merit state scan {name}` lists them"),
+            )),
             _ => Ok(()),
         }
     }

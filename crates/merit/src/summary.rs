@@ -89,7 +89,11 @@ fn text(
     let again = if run.before > 0 { format!(", {} were there before", run.before) } else { String::new() };
     out.line(format!("{} rows taken in {seconds:.2} s{again}", run.rows))?;
     out.line("\nConservation (in = the sum of its classes; accepted = scored + late)")?;
-    let mut rows = vec![["partition", "in", "accepted", "duplicate", "rejected", "rerouted", "commands", "fed back", "control", "scored", "late", ""].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["partition", "in", "accepted", "duplicate", "rejected", "rerouted", "commands", "fed back", "control", "scored", "late", ""]
+            .map(String::from)
+            .to_vec(),
+    ];
     for sums in sums {
         let mut row = vec![sums.partition.to_string(), sums.inputs.to_string()];
         row.extend(sums.classes.iter().map(u64::to_string));
@@ -122,7 +126,9 @@ fn text(
     if !pools.is_empty() {
         out.line("\nGPUs a pool")?;
         let mut rows = vec![["pool", "capacity", "granted", "moved in", "moved out"].map(String::from).to_vec()];
-        rows.extend(pools.iter().map(|pool| ["pool", "capacity", "granted", "in", "out"].map(|field| pool[field].to_string().trim_matches('"').to_owned()).to_vec()));
+        rows.extend(pools.iter().map(|pool| {
+            ["pool", "capacity", "granted", "in", "out"].map(|field| pool[field].to_string().trim_matches('"').to_owned()).to_vec()
+        }));
         out.table(&rows)?;
     }
     out.line(format!("\ndata directory: {}", run.data_dir.display()))
@@ -153,7 +159,8 @@ fn conservation(store: &Store, layout: &Layout) -> Result<Vec<Conservation>, Fai
 }
 
 fn conservation_json(sums: &Conservation) -> Value {
-    let mut value = json!({ "partition": sums.partition, "in": sums.inputs, "scored": sums.scored, "late": sums.late, "holds": sums.holds() });
+    let mut value =
+        json!({ "partition": sums.partition, "in": sums.inputs, "scored": sums.scored, "late": sums.late, "holds": sums.holds() });
     for ((field, _), count) in CLASSES.iter().zip(sums.classes) {
         value[*field] = count.into();
     }
@@ -190,7 +197,13 @@ fn tier_changes(store: &Store, layout: &Layout) -> Result<Vec<(String, String, V
 
 fn allocation_counts(store: &Store, layout: &Layout) -> Result<BTreeMap<String, u64>, Failure> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    let kinds = Kinds::of(&[Kind::AllocationRequested, Kind::AllocationConfirmed, Kind::AllocationRejected, Kind::AllocationReleased, Kind::AllocationPended]);
+    let kinds = Kinds::of(&[
+        Kind::AllocationRequested,
+        Kind::AllocationConfirmed,
+        Kind::AllocationRejected,
+        Kind::AllocationReleased,
+        Kind::AllocationPended,
+    ]);
     each(store, layout, "alloc.applied", kinds, |_, _, payload| {
         let what = match payload {
             Payload::AllocationRejected(rejected) => format!("rejected: {}", rejected.policy_id),
@@ -213,9 +226,7 @@ fn pool_rows(store: &Store, layout: &Layout) -> Result<Vec<Value>, Failure> {
         _ => {}
     })?;
     let gpus = |milli: u64| milli / 1_000;
-    let row = |(pool, [capacity, out, back]): (String, [u64; 3])| {
-        json!({ "pool": pool, "capacity": gpus(capacity), "granted": gpus(out - back), "in": gpus(back), "out": gpus(out) })
-    };
+    let row = |(pool, [capacity, out, back]): (String, [u64; 3])| json!({ "pool": pool, "capacity": gpus(capacity), "granted": gpus(out - back), "in": gpus(back), "out": gpus(out) });
     Ok(pools.into_iter().map(row).collect())
 }
 

@@ -57,7 +57,8 @@ impl TopologyCommand {
 impl Check {
     fn run(self, out: &mut Output) -> Result<(), Failure> {
         let (name, text) = session::topology_text(self.file.as_deref())?;
-        let findings = merit_topology::parse(&text).map_or_else(|findings| findings, |topology| merit_topology::check(&topology, &registry::codes()));
+        let findings =
+            merit_topology::parse(&text).map_or_else(|findings| findings, |topology| merit_topology::check(&topology, &registry::codes()));
         for finding in &findings {
             out.line(if out.json {
                 serde_json::json!({ "file": name, "line": finding.line, "code": finding.code, "name": finding.name, "message": finding.message }).to_string()
@@ -70,7 +71,11 @@ impl Check {
             0 => out.line(format!("{name}: no problems")),
             count => {
                 out.finish()?;
-                Err(Failure::check("topology_invalid", format!("{count} problem{} in {name}", if count == 1 { "" } else { "s" }), "mend the lines above"))
+                Err(Failure::check(
+                    "topology_invalid",
+                    format!("{count} problem{} in {name}", if count == 1 { "" } else { "s" }),
+                    "mend the lines above",
+                ))
             }
         }
     }

@@ -34,14 +34,11 @@ impl<'a> Rules<'a> {
         Rules { rules, profile, division }
     }
 
-    /// The rules with their weights in one window; `names` are those that they were looked up for.
+    /// The rule of a metric and its weight in one window; `names` are those that the rules were looked up for.
     #[inline]
-    pub fn weighted(&self, names: &[Box<str>], window: &str) -> [Weighted; MAX_METRICS] {
-        let mut weights = [Weighted::default(); MAX_METRICS];
-        for ((name, rule), slot) in names.iter().zip(&self.rules).zip(&mut weights) {
-            *slot = Weighted { rule: *rule, weight: self.profile.weight(self.division, window, name, rule) };
-        }
-        weights
+    pub fn weighted(&self, names: &[Box<str>], metric: usize, window: &str) -> Weighted {
+        let rule = self.rules[metric];
+        Weighted { rule, weight: self.profile.weight(self.division, window, &names[metric], &rule) }
     }
 }
 
@@ -60,7 +57,7 @@ pub struct Scores<'a> {
 #[inline]
 pub fn scores<R>(windows: &Windows, rules: &Rules<'_>, asked: &str, then: impl FnOnce(&Scores<'_>) -> R) -> R {
     let count = windows.names().len();
-    let mut parts: [[Option<Component>; MAX_METRICS]; 3] = Default::default();
+    let mut parts = [None; 3 * MAX_METRICS];
     let mut scores = [WindowScore {
         name: "",
         raw_score: Default::default(),
@@ -72,8 +69,8 @@ pub fn scores<R>(windows: &Windows, rules: &Rules<'_>, asked: &str, then: impl F
     let mut values = 0;
     for (at, window) in WINDOWS.iter().enumerate() {
         let (totals, metrics) = windows.window(at);
-        let (components, raw_score) = components(metrics, &rules.weighted(windows.names(), window.name)[..count]);
-        parts[at] = components;
+        let weighted = |metric: usize| rules.weighted(windows.names(), metric, window.name);
+        let raw_score = components(metrics, weighted, &mut parts[at * count..(at + 1) * count]);
         if window.name == asked {
             values = metrics.iter().map(|(_, count)| count).sum();
         }
@@ -86,30 +83,30 @@ pub fn scores<R>(windows: &Windows, rules: &Rules<'_>, asked: &str, then: impl F
             components: List::EMPTY,
         };
     }
-    for (score, parts) in scores.iter_mut().zip(&parts) {
-        score.components = List::Slice(&parts[..count]);
+    for (at, score) in scores.iter_mut().enumerate() {
+        score.components = List::Slice(&parts[at * count..(at + 1) * count]);
     }
     let mut names = [""; MAX_METRICS];
     names.iter_mut().zip(windows.names()).for_each(|(slot, name)| *slot = name);
     then(&Scores { metrics: List::Slice(&names[..count]), windows: List::Slice(&scores), confidence: confidence(values) })
 }
 
-/// The parts of a score and their sum: value = the metric's mean, contribution = round(value x weight / weights present).
-/// A metric without values has no part and its weight does not count. No values at all score 0.
+/// The sum of the parts of a score: value = the metric's mean, contribution = round(value x weight / weights present).
+/// A metric without values has no part and its weight does not count. No values at all score 0. `parts` is as long as `totals`.
 #[inline]
-pub fn components(totals: &[MetricTotal], weights: &[Weighted]) -> ([Option<Component>; MAX_METRICS], Fixed) {
-    let mut parts = [None; MAX_METRICS];
-    let present: i64 = totals.iter().zip(weights).filter(|((_, count), _)| *count > 0).map(|(_, weighted)| weighted.weight.0).sum();
+pub fn components(totals: &[MetricTotal], weighted: impl Fn(usize) -> Weighted, parts: &mut [Option<Component>]) -> Fixed {
+    let present: i64 = totals.iter().enumerate().filter(|(_, (_, count))| *count > 0).map(|(metric, _)| weighted(metric).weight.0).sum();
     let mut score = 0;
-    for (part, ((sum, count), weighted)) in parts.iter_mut().zip(totals.iter().zip(weights)) {
-        if *count > 0 {
-            let value = weighted.rule.mean(*sum, *count);
-            let contribution = Fixed(divide_rounded(i128::from(value.0) * i128::from(weighted.weight.0), i128::from(present)) as i64);
+    for (metric, ((sum, count), part)) in totals.iter().zip(parts).enumerate() {
+        *part = (*count > 0).then(|| {
+            let Weighted { rule, weight } = weighted(metric);
+            let value = rule.mean(*sum, *count);
+            let contribution = Fixed(divide_rounded(i128::from(value.0) * i128::from(weight.0), i128::from(present)) as i64);
             score += contribution.0;
-            *part = Some(Component { value, contribution });
-        }
+            Component { value, contribution }
+        });
     }
-    (parts, Fixed(score))
+    Fixed(score)
 }
 
 /// Standard error of the mean of a window's observations, rounded down to 1e-6; none under two reports.
@@ -121,8 +118,12 @@ pub fn standard_error(totals: &Totals) -> Option<Fixed> {
     }
     let n = u128::from(totals.n);
     let spread = (n * totals.squares).saturating_sub(totals.observations.unsigned_abs().pow(2));
-    let variance_of_mean = spread / (n * n * (n - 1));
-    let root = u64::try_from(variance_of_mean).unwrap_or(u64::MAX).isqrt();
+    let divisor = n * n * (n - 1);
+    let variance_of_mean = match (u64::try_from(spread), u64::try_from(divisor)) {
+        (Ok(spread), Ok(divisor)) => spread / divisor, // many times as fast as 128 bits
+        _ => u64::try_from(spread / divisor).unwrap_or(u64::MAX),
+    };
+    let root = variance_of_mean.isqrt();
     Some(Fixed(root as i64))
 }
 

@@ -9,7 +9,7 @@
 //! | 2, 3 | sum of squared observations, 1e-12, low and high half |
 //! | 4 + 2i, 5 + 2i | sum of metric i, 1e-6; number of its values |
 
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// What one report, or one pane, adds to a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +27,45 @@ pub struct Sums<'a> {
 /// Panes of one width, in order of time.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
-    words: VecDeque<u64>,
+    words: Vec<u64>,
+    /// Where the oldest pane starts; what lies before it is spent.
+    start: usize,
     metrics: usize,
 }
 
 const HEAD: usize = 4;
+
+/// One pane of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Pane<'a>(&'a [u64]);
+
+impl<'a> Pane<'a> {
+    /// Event time divided by the width.
+    pub fn number(&self) -> i64 {
+        (self.0[0] >> 32) as i64
+    }
+
+    /// Reports.
+    pub fn n(&self) -> u32 {
+        self.0[0] as u32
+    }
+
+    /// Sum of observations, 1e-6.
+    pub fn observations(&self) -> i64 {
+        self.0[1] as i64
+    }
+
+    /// Sum of squared observations, 1e-12.
+    pub fn squares(&self) -> u128 {
+        u128::from(self.0[2]) | u128::from(self.0[3]) << 64
+    }
+
+    /// A metric's sum and number of values, by the entity's order of metrics.
+    #[inline]
+    pub fn metrics(&self) -> impl ExactSizeIterator<Item = (i64, u64)> + use<'a> {
+        self.0[HEAD..].as_chunks().0.iter().map(|[sum, count]| (*sum as i64, *count))
+    }
+}
 
 impl Run {
     fn stride(&self) -> usize {
@@ -40,17 +74,31 @@ impl Run {
 
     /// The number of panes.
     pub fn len(&self) -> usize {
-        self.words.len() / self.stride()
+        (self.words.len() - self.start) / self.stride()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.words.is_empty()
+        self.words.len() == self.start
+    }
+
+    /// The pane at a place.
+    #[inline]
+    pub fn pane(&self, at: usize) -> Pane<'_> {
+        let stride = self.stride();
+        let start = self.start + at * stride;
+        Pane(&self.words[start..start + stride])
     }
 
     /// Pane number of the pane at a place.
+    #[inline]
     pub fn number(&self, at: usize) -> i64 {
-        (self.words[at * self.stride()] >> 32) as i64
+        (self.words[self.start + at * self.stride()] >> 32) as i64
+    }
+
+    /// Number of the oldest pane; beyond all others where there is none.
+    pub fn oldest(&self) -> i64 {
+        if self.is_empty() { i64::MAX } else { self.number(0) }
     }
 
     /// Makes room for more metrics.
@@ -58,18 +106,17 @@ impl Run {
         if metrics == self.metrics {
             return;
         }
-        let old = self.stride();
-        let panes = self.len();
         let missing = 2 * (metrics - self.metrics);
-        let mut words = VecDeque::with_capacity(panes * (old + missing));
-        for pane in 0..panes {
-            words.extend(self.words.range(pane * old..(pane + 1) * old));
+        let mut words = Vec::with_capacity(self.len() * (self.stride() + missing));
+        for pane in self.words[self.start..].chunks(self.stride()) {
+            words.extend_from_slice(pane);
             words.extend(core::iter::repeat_n(0, missing));
         }
-        (self.words, self.metrics) = (words, metrics);
+        *self = Run { words, start: 0, metrics };
     }
 
     /// The place of the pane of that number, made where there is none. Searches from the newest.
+    #[inline]
     pub fn place(&mut self, number: i64) -> usize {
         let mut at = self.len();
         while at > 0 && self.number(at - 1) > number {
@@ -78,59 +125,56 @@ impl Run {
         if at > 0 && self.number(at - 1) == number {
             return at - 1;
         }
-        let (start, stride) = (at * self.stride(), self.stride());
-        if at == self.len() {
-            self.words.push_back((number as u64) << 32);
-            self.words.extend(core::iter::repeat_n(0, stride - 1));
+        let (start, stride) = (self.start + at * self.stride(), self.stride());
+        if start == self.words.len() {
+            self.words.resize(start + stride, 0);
         } else {
-            for word in 0..stride {
-                self.words.insert(start + word, if word == 0 { (number as u64) << 32 } else { 0 });
-            }
+            self.words.splice(start..start, core::iter::repeat_n(0, stride));
         }
+        self.words[start] = (number as u64) << 32;
         at
     }
 
     /// Adds sums to the pane at a place.
     #[inline]
     pub fn add(&mut self, at: usize, sums: &Sums<'_>) {
-        let start = at * self.stride();
-        let squares = self.squares(start) + sums.squares;
-        self.words[start] += u64::from(sums.n);
-        self.words[start + 1] = (self.words[start + 1] as i64 + sums.observations) as u64;
-        self.words[start + 2] = squares as u64;
-        self.words[start + 3] = (squares >> 64) as u64;
-        for (metric, (sum, count)) in sums.metrics.iter().enumerate() {
-            let word = start + HEAD + 2 * metric;
-            self.words[word] = (self.words[word] as i64 + sum) as u64;
-            self.words[word + 1] += count;
+        let words = self.head(at, sums.n, sums.observations, sums.squares);
+        for (word, (sum, count)) in words[HEAD..].as_chunks_mut::<2>().0.iter_mut().zip(sums.metrics) {
+            *word = [(word[0] as i64 + sum) as u64, word[1] + count];
         }
     }
 
-    fn squares(&self, start: usize) -> u128 {
-        u128::from(self.words[start + 2]) | u128::from(self.words[start + 3]) << 64
-    }
-
-    /// Shows the sums of the pane at a place.
+    /// Adds a pane of another run to the pane at a place.
     #[inline]
-    pub fn read<R>(&self, at: usize, then: impl FnOnce(&Sums<'_>) -> R) -> R {
-        let start = at * self.stride();
-        let mut metrics = [(0, 0); MAX_METRICS];
-        for (metric, slot) in metrics.iter_mut().enumerate().take(self.metrics) {
-            let word = start + HEAD + 2 * metric;
-            *slot = (self.words[word] as i64, self.words[word + 1]);
+    pub fn absorb(&mut self, at: usize, pane: &Pane<'_>) {
+        let words = self.head(at, pane.n(), pane.observations(), pane.squares());
+        for (word, (sum, count)) in words[HEAD..].as_chunks_mut::<2>().0.iter_mut().zip(pane.metrics()) {
+            *word = [(word[0] as i64 + sum) as u64, word[1] + count];
         }
-        then(&Sums {
-            n: self.words[start] as u32,
-            observations: self.words[start + 1] as i64,
-            squares: self.squares(start),
-            metrics: &metrics[..self.metrics],
-        })
+    }
+
+    #[inline]
+    fn head(&mut self, at: usize, n: u32, observations: i64, squares: u128) -> &mut [u64] {
+        let stride = self.stride();
+        let start = self.start + at * stride;
+        let words = &mut self.words[start..start + stride];
+        let squares = Pane(words).squares() + squares;
+        words[0] += u64::from(n);
+        words[1] = (words[1] as i64 + observations) as u64;
+        words[2] = squares as u64;
+        words[3] = (squares >> 64) as u64;
+        words
     }
 
     /// Removes the oldest pane.
+    #[inline]
     pub fn pop(&mut self) {
-        let stride = self.stride();
-        self.words.drain(..stride);
+        self.start += self.stride();
+        // Moved to the front when as much is spent as is left, so each word moves once at most on average.
+        if self.start * 2 >= self.words.len() {
+            self.words.drain(..self.start);
+            self.start = 0;
+        }
     }
 
     /// Places of the panes with numbers in `from..to`.

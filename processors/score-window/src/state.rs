@@ -1,6 +1,6 @@
 //! What score-window remembers.
 
-use crate::panes::{MAX_METRICS, Run, Sums};
+use crate::panes::{MAX_METRICS, Pane, Run, Sums};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -26,7 +26,11 @@ pub const WINDOWS: [Window; 3] = [
     Window { name: "7d", width: Duration(2 * 3_600_000), panes: 84 },
 ];
 
-const BUCKET: Duration = WINDOWS[2].width;
+/// The span of event time whose panes share a row.
+const BUCKET: Duration = Duration(4 * WINDOWS[2].width.0);
+
+/// Rows of buckets an entity has; its panes span 22 buckets at most.
+const SLOTS: i64 = 32;
 
 /// Sums over a whole window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,11 +52,15 @@ pub struct Windows {
     names: Vec<Box<str>>,
     newest: Option<EventTime>,
     runs: [Run; 3],
+    /// Number of each run's oldest pane, so that a report that makes none leave touches no old pane.
+    oldest: [i64; 3],
     totals: [Totals; 3],
     /// Window by window, metric by metric.
     metric_totals: Vec<MetricTotal>,
-    /// Changed two-hour buckets, by bucket number modulo 128; the panes of an entity span 85 at most.
-    dirty: u128,
+    /// Buckets that reports were added to, by bucket number modulo [`SLOTS`].
+    dirty: u32,
+    /// Whether there are names that were not saved.
+    renamed: bool,
 }
 
 impl Windows {
@@ -77,6 +85,7 @@ impl Windows {
             return None;
         }
         self.names.push(name.into());
+        self.renamed = true;
         self.widen();
         Some(place)
     }
@@ -101,50 +110,59 @@ impl Windows {
         let Some(finest) = (0..3).find(|window| holds(*window)) else { return };
         let place = self.runs[finest].place(time.pane(WINDOWS[finest].width));
         self.runs[finest].add(place, sums);
-        self.mark(time.pane(BUCKET));
+        if place == 0 {
+            self.oldest[finest] = self.runs[finest].oldest();
+        }
+        self.dirty |= 1 << time.pane(BUCKET).rem_euclid(SLOTS);
         for window in finest..3 {
-            self.total(window, sums, 1);
+            self.total(window, sums);
         }
     }
 
     /// Takes panes out of the windows that they left, each into the next coarser one.
+    #[inline]
     fn advance(&mut self, newest: EventTime) {
         for (window, Window { width, panes, .. }) in WINDOWS.into_iter().enumerate() {
             let first = newest.pane(width) - panes + 1;
-            while !self.runs[window].is_empty() && self.runs[window].number(0) < first {
+            while !self.runs[window].is_empty() && self.oldest[window] < first {
                 self.leave(window);
             }
         }
     }
 
+    /// Its row stays as it is: finer panes than needed are merged again when they are loaded.
     fn leave(&mut self, window: usize) {
-        let time = EventTime(self.runs[window].number(0) * WINDOWS[window].width.0);
-        let mut kept = [(0, 0); MAX_METRICS];
-        let (n, observations, squares, count) = self.runs[window].read(0, |sums| {
-            kept[..sums.metrics.len()].copy_from_slice(sums.metrics);
-            (sums.n, sums.observations, sums.squares, sums.metrics.len())
-        });
-        let sums = Sums { n, observations, squares, metrics: &kept[..count] };
-        self.runs[window].pop();
-        self.total(window, &sums, -1);
-        if window < 2 {
-            let place = self.runs[window + 1].place(time.pane(WINDOWS[window + 1].width));
-            self.runs[window + 1].add(place, &sums);
+        let (finer, coarser) = self.runs.split_at_mut(window + 1);
+        let pane = finer[window].pane(0);
+        let totals = &mut self.totals[window];
+        totals.n -= u64::from(pane.n());
+        totals.observations -= i128::from(pane.observations());
+        totals.squares -= pane.squares();
+        let metrics = self.names.len();
+        for ((total, count), (sum, values)) in self.metric_totals[window * metrics..].iter_mut().zip(pane.metrics()) {
+            *total -= i128::from(sum);
+            *count -= values;
         }
-        self.mark(time.pane(BUCKET));
+        if let Some(coarser) = coarser.first_mut() {
+            let time = EventTime(pane.number() * WINDOWS[window].width.0);
+            let place = coarser.place(time.pane(WINDOWS[window + 1].width));
+            coarser.absorb(place, &pane);
+            self.oldest[window + 1] = coarser.oldest();
+        }
+        finer[window].pop();
+        self.oldest[window] = finer[window].oldest();
     }
 
     #[inline]
-    fn total(&mut self, window: usize, sums: &Sums<'_>, sign: i64) {
+    fn total(&mut self, window: usize, sums: &Sums<'_>) {
         let total = &mut self.totals[window];
-        total.n = total.n.wrapping_add_signed(sign * i64::from(sums.n));
-        total.observations += i128::from(sign * sums.observations);
-        total.squares = if sign > 0 { total.squares + sums.squares } else { total.squares - sums.squares };
+        total.n += u64::from(sums.n);
+        total.observations += i128::from(sums.observations);
+        total.squares += sums.squares;
         let metrics = self.names.len();
-        let totals = &mut self.metric_totals[window * metrics..(window + 1) * metrics];
-        for ((total, count), (sum, values)) in totals.iter_mut().zip(sums.metrics) {
-            *total += i128::from(sign * sum);
-            *count = count.wrapping_add_signed(sign * *values as i64);
+        for ((total, count), (sum, values)) in self.metric_totals[window * metrics..].iter_mut().zip(sums.metrics) {
+            *total += i128::from(*sum);
+            *count += values;
         }
     }
 
@@ -154,10 +172,6 @@ impl Windows {
         let metrics = self.names.len();
         (&self.totals[window], &self.metric_totals[window * metrics..(window + 1) * metrics])
     }
-
-    fn mark(&mut self, bucket: i64) {
-        self.dirty |= 1 << bucket.rem_euclid(128);
-    }
 }
 
 datum! {
@@ -165,8 +179,6 @@ datum! {
     WindowsRow<'a> {
         /// Metric names in the order in which they first appeared.
         names: List<'a, &'a str>,
-        /// The entity's newest event time.
-        newest: Option<EventTime>,
     }
 }
 
@@ -191,14 +203,19 @@ datum! {
         n: u32,
         /// Sum of observations, 1e-6.
         observations: i64,
-        /// Sum of squared observations, 1e-12, big-endian.
-        squares: [u8; 16],
+        /// Sum of squared observations, 1e-12, in units of 2^62.
+        squares_high: u64,
+        /// The rest of it, below 2^62.
+        squares_low: u64,
         /// By the entity's order of metrics, up to the last that has values.
         metrics: List<'a, PaneMetric>,
     }
 }
 
-/// Row 0 is the head; row 1 + b holds the panes of the two-hour bucket whose number modulo 128 is b.
+const SQUARES_LOW: u32 = 62;
+
+/// Row 0 holds the names; row 1 + b the panes of the bucket whose number modulo [`SLOTS`] is b, as fine as they were when the
+/// last report was added to it. A row of panes that left the longest window is overwritten by the bucket [`SLOTS`] later.
 impl Row for Windows {
     const STORE: &'static str = "windows";
 
@@ -207,16 +224,18 @@ impl Row for Windows {
     }
 
     fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
-        scratch.clear();
-        let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
-        WindowsRow { names: List::Slice(&names), newest: self.newest }.put(scratch);
-        put(0, scratch);
+        if core::mem::take(&mut self.renamed) {
+            scratch.clear();
+            let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
+            WindowsRow { names: List::Slice(&names) }.put(scratch);
+            put(0, scratch);
+        }
         let newest = self.newest.map_or(0, |newest| newest.pane(BUCKET));
         while self.dirty != 0 {
             let slot = self.dirty.trailing_zeros();
             self.dirty &= self.dirty - 1;
-            // The one bucket of this slot among the 128 that end with the newest.
-            let bucket = newest - (newest - i64::from(slot)).rem_euclid(128);
+            // The one bucket of this slot among those that end with the newest.
+            let bucket = newest - (newest - i64::from(slot)).rem_euclid(SLOTS);
             scratch.clear();
             self.put_bucket(bucket, scratch);
             put(slot + 1, scratch);
@@ -225,9 +244,7 @@ impl Row for Windows {
 
     fn load(&mut self, part: u32, bytes: &[u8]) -> Option<()> {
         if part == 0 {
-            let row = WindowsRow::decode(bytes)?;
-            self.names = row.names.iter().map(Into::into).collect();
-            self.newest = row.newest;
+            self.names = WindowsRow::decode(bytes)?.names.iter().map(Into::into).collect();
             self.widen();
             return Some(());
         }
@@ -235,57 +252,66 @@ impl Row for Windows {
             let run = self.runs.get_mut(row.window as usize)?;
             let mut metrics = [(0, 0); MAX_METRICS];
             metrics.iter_mut().zip(row.metrics).for_each(|(slot, metric)| *slot = (metric.sum, metric.count));
-            run.widen(self.names.len());
-            let place = run.place(row.number);
             let sums = Sums {
                 n: row.n,
                 observations: row.observations,
-                squares: u128::from_be_bytes(row.squares),
-                metrics: metrics.get(..row.metrics.len())?,
+                squares: u128::from(row.squares_high) << SQUARES_LOW | u128::from(row.squares_low),
+                metrics: metrics.get(..row.metrics.len().min(self.names.len()))?,
             };
+            let place = run.place(row.number);
             run.add(place, &sums);
         }
         Some(())
     }
 
+    /// Adds the totals up and moves the windows to the newest pane; a minute is as exact as windows need it.
     fn loaded(&mut self) {
-        for run in 0..3 {
-            for at in 0..self.runs[run].len() {
-                let runs = core::mem::take(&mut self.runs);
-                runs[run].read(at, |sums| (run..3).for_each(|window| self.total(window, sums, 1)));
-                self.runs = runs;
+        let metrics = self.names.len();
+        let mut newest = None;
+        for (run, panes) in self.runs.iter().enumerate() {
+            self.oldest[run] = panes.oldest();
+            for pane in (0..panes.len()).map(|at| panes.pane(at)) {
+                newest = newest.max(Some(EventTime(pane.number() * WINDOWS[run].width.0)));
+                for window in run..3 {
+                    self.totals[window].n += u64::from(pane.n());
+                    self.totals[window].observations += i128::from(pane.observations());
+                    self.totals[window].squares += pane.squares();
+                    for ((total, count), (sum, values)) in self.metric_totals[window * metrics..].iter_mut().zip(pane.metrics()) {
+                        *total += i128::from(sum);
+                        *count += values;
+                    }
+                }
             }
+        }
+        self.newest = newest;
+        if let Some(newest) = newest {
+            self.advance(newest);
         }
     }
 }
 
 impl Windows {
     fn put_bucket(&self, bucket: i64, out: &mut Vec<u8>) {
-        let mut rows = Vec::new();
         let mut metrics = Vec::new();
+        let mut panes = Vec::new();
         for (window, run) in self.runs.iter().enumerate() {
-            let panes = BUCKET.0 / WINDOWS[window].width.0;
-            for at in run.between(bucket * panes, (bucket + 1) * panes) {
-                run.read(at, |sums| {
-                    metrics.extend(sums.metrics.iter().map(|(sum, count)| PaneMetric { sum: *sum, count: *count }));
-                    rows.push((window, run.number(at), sums.n, sums.observations, sums.squares));
-                });
+            let width = BUCKET.0 / WINDOWS[window].width.0;
+            for pane in run.between(bucket * width, (bucket + 1) * width).map(|at| run.pane(at)) {
+                metrics.extend(pane.metrics().map(|(sum, count)| PaneMetric { sum, count }));
+                panes.push((window as u32, pane));
             }
         }
-        if rows.is_empty() {
-            return; // an empty row deletes
-        }
-        let rows: Vec<PaneRow<'_>> = rows
-            .into_iter()
-            .enumerate()
-            .map(|(at, (window, number, n, observations, squares))| {
-                let metrics = &metrics[at * self.names.len()..(at + 1) * self.names.len()];
-                // Not as wide as the names known by now, or the row would tell when it was written.
-                let width = metrics.iter().rposition(|metric| metric.count > 0).map_or(0, |last| last + 1);
-                let (window, squares, metrics) = (window as u32, squares.to_be_bytes(), List::Slice(&metrics[..width]));
-                PaneRow { window, number, n, observations, squares, metrics }
-            })
-            .collect();
+        let of_pane = |at: usize| &metrics[at * self.names.len()..(at + 1) * self.names.len()];
+        let row = |(at, (window, pane)): (usize, &(u32, Pane<'_>))| PaneRow {
+            window: *window,
+            number: pane.number(),
+            n: pane.n(),
+            observations: pane.observations(),
+            squares_high: (pane.squares() >> SQUARES_LOW) as u64,
+            squares_low: (pane.squares() & ((1 << SQUARES_LOW) - 1)) as u64,
+            metrics: List::Slice(of_pane(at)),
+        };
+        let rows: Vec<PaneRow<'_>> = panes.iter().enumerate().map(row).collect();
         List::Slice(&rows).put(out);
     }
 }

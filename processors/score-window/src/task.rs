@@ -112,9 +112,12 @@ fn score(windows: &mut Windows, params: &Params, at: &Head<'_>, report: &ReportA
     }
     let count = windows.names().len();
     let rules = Rules::new(&params.profile, windows.names(), report.division_id);
-    let weights = rules.weighted(windows.names(), report.window);
-    let totals = own.map(|(sum, count)| (i128::from(sum), count));
-    let observation = logic::components(&totals[..count], &weights[..count]).1;
+    let observation = {
+        let mut totals = [(0, 0); MAX_METRICS];
+        totals.iter_mut().zip(&own[..count]).for_each(|(total, (sum, count))| *total = (i128::from(*sum), *count));
+        let weighted = |metric: usize| rules.weighted(windows.names(), metric, report.window);
+        logic::components(&totals[..count], weighted, &mut [None; MAX_METRICS][..count])
+    };
     let squares = u128::from(observation.0.unsigned_abs()).pow(2);
     windows.add(report.timestamp, &Sums { n: 1, observations: observation.0, squares, metrics: &own[..count] });
     logic::scores(windows, &rules, report.window, |scores| {

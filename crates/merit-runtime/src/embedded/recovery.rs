@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 /// Restores every task and refolds its inputs since the checkpoint; what it emits must be in the log already.
 pub(super) fn recover(store: &Store, layout: &Arc<Layout>, signer: &Signer) -> Result<(Vec<Task>, Log, u64), RuntimeError> {
+    layout.check(store)?;
     let mut tasks: Vec<Task> = (0..layout.tasks.len()).map(|task| Task::new(task, Arc::clone(layout), merit_codec::fingerprint)).collect();
     let log = log_at(store, layout, "ends")?;
     let from = log_at(store, layout, "checkpoint")?;

@@ -2,12 +2,12 @@
 
 use super::log::Log;
 use super::{Queued, step_frame};
+use crate::RuntimeError;
 use crate::error::Difference;
 use crate::frame::Frame;
 use crate::layout::{Layout, Registered};
 use crate::store::{Cursor, Store};
 use crate::task::{Outgoing, Publisher, Task};
-use crate::RuntimeError;
 use merit_audit::{EmitterKey, ParsedLeaf, Signer};
 use merit_core::record::{AuditLeaf, ConfigEpoch, SealedLeaf};
 use merit_core::{Datum, Kind};
@@ -73,8 +73,8 @@ impl<'s> Comparison<'s> {
         }))
     }
 
-    /// Compares one record with the next of its partition and gives that one's offset.
-    fn compare(&mut self, record: &Outgoing<'_>) -> Result<u64, RuntimeError> {
+    /// Compares one record with the next of its partition and gives that one's offset, and its payload where it alone is signed.
+    fn compare(&mut self, record: &Outgoing<'_>) -> Result<(u64, Option<Vec<u8>>), RuntimeError> {
         let computed = Frame {
             kind: record.kind as u32,
             hops: record.head.hops.into(),
@@ -88,9 +88,13 @@ impl<'s> Comparison<'s> {
             match self.cursors[record.partition].next()? {
                 None => break None,
                 Some((_, frame)) if is_of_another(&self.layout, self.task, &frame) => {}
-                Some((offset, frame)) if frame == computed || signed_otherwise(&frame, &computed, self.emitter.as_ref()) => {
+                Some((offset, frame)) if frame == computed => {
                     self.compared += 1;
-                    return Ok(offset);
+                    return Ok((offset, None));
+                }
+                Some((offset, frame)) if signed_otherwise(&frame, &computed, self.emitter.as_ref()) => {
+                    self.compared += 1;
+                    return Ok((offset, Some(frame.payload.to_vec())));
                 }
                 Some((offset, frame)) => break Some((offset, first_difference(&frame, &computed))),
             }
@@ -103,11 +107,12 @@ impl<'s> Comparison<'s> {
 
 impl Publisher for Comparison<'_> {
     fn publish(&mut self, record: &Outgoing<'_>) -> Result<(), RuntimeError> {
-        let offset = self.compare(record)?;
+        let (offset, signed) = self.compare(record)?;
         if self.task.is_none()
             && let Some(task) = self.layout.partitions[record.partition].reader
         {
-            self.queue.push_back(Queued::of(task, offset, record));
+            let payload = signed.as_deref().unwrap_or(record.payload);
+            self.queue.push_back(Queued::of(task, offset, &Outgoing { payload, ..*record }));
         }
         Ok(())
     }
@@ -146,7 +151,9 @@ struct Differing {
 
 impl Differing {
     fn new(field: &str, recorded: impl Into<String>, computed: impl Into<String>) -> Differing {
-        Differing { field: field.into(), recorded: recorded.into(), computed: computed.into() }
+        let shorten =
+            |value: String| if value.chars().count() > 160 { value.chars().take(160).chain("...".chars()).collect() } else { value };
+        Differing { field: field.into(), recorded: shorten(recorded.into()), computed: shorten(computed.into()) }
     }
 }
 
@@ -177,9 +184,11 @@ fn first_difference(recorded: &Frame<'_>, computed: &Frame<'_>) -> Differing {
 fn differing(path: &str, recorded: &serde_json::Value, computed: &serde_json::Value) -> Differing {
     use serde_json::Value::{Array, Object};
     match (recorded, computed) {
-        (Object(left), Object(right)) => {
+        (Object(left), Object(right)) if !left.contains_key("hex") => {
             let field = left.iter().find(|(name, value)| right.get(*name) != Some(value));
-            field.and_then(|(name, value)| Some((name, value, right.get(name)?))).map(|(name, value, other)| differing(&format!("{path}.{name}"), value, other))
+            field
+                .and_then(|(name, value)| Some((name, value, right.get(name)?)))
+                .map(|(name, value, other)| differing(&format!("{path}.{name}"), value, other))
         }
         (Array(left), Array(right)) if left.len() == right.len() => {
             let item = left.iter().zip(right).position(|(left, right)| left != right);
@@ -209,12 +218,14 @@ pub fn replay(
     mut progress: impl FnMut(u64),
 ) -> Result<Replayed, RuntimeError> {
     let layout = Arc::new(Layout::new(topology, registered));
+    layout.check(store)?;
     let mut tasks: Vec<Task> = (0..layout.tasks.len()).map(|task| Task::new(task, Arc::clone(&layout), merit_codec::fingerprint)).collect();
     let mut comparison = Comparison::new(store, &layout, None, |_| 0);
     let mut inputs = OutsideRecords::new(store, &layout)?;
     let mut taken = 0;
     while let Some((task, offset, frame)) = inputs.next()? {
-        let frame = Frame::decode(&frame).ok_or_else(|| RuntimeError::Store { attempt: "read", cause: "a record cannot be read".into() })?;
+        let frame =
+            Frame::decode(&frame).ok_or_else(|| RuntimeError::Store { attempt: "read", cause: "a record cannot be read".into() })?;
         if let Some(epoch) = (frame.kind() == Some(Kind::ConfigEpoch)).then(|| ConfigEpoch::decode(frame.payload)).flatten() {
             comparison.emitter = EmitterKey::new(epoch.key_name, &epoch.emitter_key).ok();
         }

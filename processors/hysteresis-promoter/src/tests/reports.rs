@@ -162,7 +162,8 @@ fn a_refused_allocation_returns_the_tier_and_starts_dwell() {
             ("score ann 30 0.9", ""),
             ("rejected ann 0", ""),
             ("score ann 40 0.9", "ann held by dwell"),
-            ("score ann 89 0.7", ""), // of the base there is nothing to lose
+            ("score ann 50 0.7", ""),                  // of the base there is nothing to lose
+            ("score ann 89 0.9", "ann held by dwell"), // an hour after the first promotion, not after its refusal at 30
             ("score ann 90 0.9", "ann base>promoted: score 0.9 >= threshold 0.85, asks gpus-us-east 1 Manual for 1"),
             ("rejected ann 0", ""), // once is enough
             ("score ann 150 0.7", "ann promoted>base: score 0.7 < threshold 0.75, releases gpus-us-east of 1"),

@@ -114,8 +114,11 @@ fn a_report_has_1_to_16_metrics() {
 #[test]
 fn a_metric_is_there_once() {
     let metric = |name| Metric { name, value: Fixed::ONE };
-    let (twice, once) = ([metric("a"), metric("b"), metric("a")], [metric("a"), metric("b"), metric("A")]);
-    check("metric_duplicate", EvalReport { metrics: List::Slice(&twice), ..GOOD }, EvalReport { metrics: List::Slice(&once), ..GOOD });
+    let once = ["a", "b", "A"].map(metric);
+    for twice in [["a", "b", "a"], ["a", "a", "b"], ["b", "a", "a"]] {
+        let twice = twice.map(metric);
+        check("metric_duplicate", EvalReport { metrics: List::Slice(&twice), ..GOOD }, EvalReport { metrics: List::Slice(&once), ..GOOD });
+    }
 }
 
 #[test]
