@@ -16,6 +16,7 @@ pub mod processor;
 pub mod profile;
 pub mod record;
 pub mod settings;
+pub mod shared;
 pub mod table;
 pub mod time;
 pub mod watermark;

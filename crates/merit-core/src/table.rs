@@ -118,6 +118,11 @@ impl<V: Row> Table<V> {
         self.entries.iter().map(|entry| (entry.name.text(), &entry.value))
     }
 
+    /// Every value, to change how it lies in memory but not what it says.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.iter_mut().map(|entry| &mut entry.value)
+    }
+
     fn find(&self, key: &Key<'_>) -> Option<u32> {
         let entries = &self.entries;
         self.index.find(key.hash, |at| entries[*at as usize].name.is(key.name)).copied()

@@ -77,7 +77,10 @@ pub fn count(standing: &mut Standing, direction: Direction) {
 /// Adds an observation to its window; true where that window now has exactly the least reports it needs.
 pub fn observe(params: &Params, standing: &mut Standing, timestamp: EventTime, watermark: EventTime, observation: Fixed) -> bool {
     let number = timestamp.pane(params.window);
-    standing.open.retain(|open| open.n >= params.min_reports || end(params, open.number) > watermark);
+    let is_spent = |open: &OpenWindow| open.n < params.min_reports && end(params, open.number) <= watermark;
+    if standing.open.first().is_some_and(is_spent) {
+        standing.open.retain(|open| !is_spent(open));
+    }
     let place = standing.open.partition_point(|open| open.number < number);
     if standing.open.get(place).is_none_or(|open| open.number != number) {
         standing.open.insert(place, OpenWindow { number, n: 0, sum: Fixed::ZERO });

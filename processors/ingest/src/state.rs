@@ -1,10 +1,11 @@
 //! What ingest remembers.
 
 use crate::params::Params;
-use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
+use merit_core::shared::Names;
 use merit_core::{Datum, List, Row, Shape, datum};
 
 datum! {
@@ -27,11 +28,11 @@ pub struct Home {
     /// Whether it was set.
     pub known: bool,
     /// Division.
-    pub division_id: String,
+    pub division_id: Arc<str>,
     /// Product.
     pub product_id: Option<String>,
     /// Every metric name the entity ever sent; 16 at most, so that its windows stay bounded.
-    pub metrics: Vec<Box<str>>,
+    pub metrics: Names,
 }
 
 impl Row for Home {

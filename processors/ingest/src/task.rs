@@ -4,11 +4,13 @@ use crate::event::{In, IngestPorts};
 use crate::logic::{self, Refusal};
 use crate::params::Params;
 use crate::state::{Counts, Home, RecentReport, RecentReports};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use merit_core::processor::{Configuration, MAX_HOPS, Ports};
 use merit_core::record::{AssignEntity, EntityAssigned, EvalReport, RawReport, Rejected, ReportAccepted};
+use merit_core::shared::{self, Shared};
 use merit_core::table::Single;
 use merit_core::{Fault, Head, Key, Kind, Outbox, Payload, Problem, Processor, Settings, Store, Table};
 
@@ -23,6 +25,8 @@ pub struct Ingest {
     homes: Table<Home>,
     recent: Single<RecentReports>,
     counts: Single<Counts>,
+    names: Shared<[Box<str>]>,
+    divisions: Shared<str>,
 }
 
 impl Processor for Ingest {
@@ -35,6 +39,10 @@ impl Processor for Ingest {
 
     fn configure(&mut self, configuration: &Configuration) -> Result<(), Fault> {
         let (params, _) = Params::read(&configuration.settings);
+        for home in self.homes.values_mut() {
+            self.names.share(&mut home.metrics);
+            self.divisions.share(&mut home.division_id);
+        }
         self.recent.write().resize(params.recent_reports);
         (self.partition, self.partitions) = (configuration.partition, configuration.partitions);
         self.params = Some(params);
@@ -95,11 +103,11 @@ impl Ingest {
             Ok(new) => new,
             Err(refusal) => return self.reject(at, report.source, Payload::EvalReport(report), &refusal, out),
         };
-        let is_new = !known.is_some_and(|home| home.known);
-        if is_new || new_metrics > 0 {
-            self.learn(at, key, report, is_new, out)?;
-        }
-        let home = self.homes.read(&key).ok_or_else(|| Fault(format!("entity {:?} has no home", key.name)))?;
+        self.counts.write().accepted += 1;
+        let home = match known {
+            Some(home) if home.known && new_metrics == 0 => home,
+            _ => self.learn(at, key, report, out)?,
+        };
         let derived = if report.id.is_none() { out.next_id().to_string() } else { Default::default() };
         let accepted = ReportAccepted {
             report_id: report.id.unwrap_or(&derived),
@@ -113,7 +121,6 @@ impl Ingest {
             window: report.window.unwrap_or(logic::WINDOWS[0]),
             offset: at.offset,
         };
-        self.counts.write().accepted += 1;
         let sequence = out.emit(key, report.timestamp, &accepted)?;
         if let Some(id) = id {
             self.recent.write().insert(RecentReport { id, content, sequence });
@@ -122,28 +129,29 @@ impl Ingest {
     }
 
     /// Takes from a report what is not known of its entity yet.
-    fn learn(&mut self, at: &Head<'_>, key: Key<'_>, report: &EvalReport<'_>, is_new: bool, out: &mut Out<'_>) -> Result<(), Fault> {
+    fn learn(&mut self, at: &Head<'_>, key: Key<'_>, report: &EvalReport<'_>, out: &mut Out<'_>) -> Result<&Home, Fault> {
         let home = self.homes.entry(&key);
         for metric in report.metrics.iter() {
             if !home.metrics.iter().any(|known| **known == *metric.name) {
-                home.metrics.push(metric.name.into());
+                home.metrics = shared::with(&home.metrics, metric.name);
             }
         }
-        if is_new {
+        self.names.share(&mut home.metrics);
+        if !home.known {
             let assignment = AssignEntity {
                 agent_id: report.agent_id,
                 division_id: report.division_id.unwrap_or("default"),
                 product_id: report.product_id,
             };
-            settle(home, at, key, &assignment, out)?;
+            settle(home, &mut self.divisions, at, key, &assignment, out)?;
         }
-        Ok(())
+        Ok(home)
     }
 
     fn assign(&mut self, at: &Head<'_>, assignment: &AssignEntity<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
         self.counts.write().commands += 1;
         let key = Key::new(assignment.agent_id);
-        settle(self.homes.entry(&key), at, key, assignment, out)
+        settle(self.homes.entry(&key), &mut self.divisions, at, key, assignment, out)
     }
 
     fn raw(&mut self, at: &Head<'_>, raw: &RawReport<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
@@ -188,12 +196,20 @@ impl Ingest {
 }
 
 /// Sets a home and tells the allocator where it changed.
-fn settle(home: &mut Home, at: &Head<'_>, key: Key<'_>, to: &AssignEntity<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
-    if home.known && home.division_id == to.division_id && home.product_id.as_deref() == to.product_id {
+fn settle(
+    home: &mut Home,
+    divisions: &mut Shared<str>,
+    at: &Head<'_>,
+    key: Key<'_>,
+    to: &AssignEntity<'_>,
+    out: &mut Out<'_>,
+) -> Result<(), Fault> {
+    if home.known && *home.division_id == *to.division_id && home.product_id.as_deref() == to.product_id {
         return Ok(());
     }
     home.known = true;
     home.division_id = to.division_id.into();
+    divisions.share(&mut home.division_id);
     home.product_id = to.product_id.map(Into::into);
     let assigned = EntityAssigned { agent_id: to.agent_id, division_id: to.division_id, product_id: to.product_id };
     out.emit(key, at.time, &assigned).map(drop)

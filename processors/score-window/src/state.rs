@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use merit_core::record::Progress;
+use merit_core::shared::{self, Names, Shared};
 use merit_core::watermark::Watermark;
 use merit_core::{Datum, Duration, EventTime, List, Row, Shape, datum};
 
@@ -49,7 +50,7 @@ pub type MetricTotal = (i128, u64);
 /// The windows of one entity.
 #[derive(Clone, Debug, Default)]
 pub struct Windows {
-    names: Vec<Box<str>>,
+    names: Names,
     newest: Option<EventTime>,
     runs: [Run; 3],
     /// Number of each run's oldest pane, so that a report that makes none leave touches no old pane.
@@ -69,6 +70,16 @@ impl Windows {
         &self.names
     }
 
+    /// Shares the names with every entity that has the same.
+    pub fn share(&mut self, names: &mut Shared<[Box<str>]>) {
+        names.share(&mut self.names);
+    }
+
+    /// Whether there are names that no checkpoint holds yet; they may not be shared yet either.
+    pub fn renamed(&self) -> bool {
+        self.renamed
+    }
+
     /// The place of a metric, made where there is none. Ingest admits at most [`MAX_METRICS`] names an entity.
     #[inline]
     pub fn metric(&mut self, name: &str, guess: usize) -> Option<usize> {
@@ -84,7 +95,7 @@ impl Windows {
         if place == MAX_METRICS {
             return None;
         }
-        self.names.push(name.into());
+        self.names = shared::with(&self.names, name);
         self.renamed = true;
         self.widen();
         Some(place)

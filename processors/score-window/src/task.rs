@@ -6,10 +6,12 @@ use crate::logic::{self, Rules};
 use crate::panes::{MAX_METRICS, Sums};
 use crate::params::Params;
 use crate::state::{Counts, Windows};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 use merit_core::processor::{Configuration, Ports};
 use merit_core::record::{Progress, ReportAccepted, ReportLate, ScoreUpdated, Tick};
+use merit_core::shared::Shared;
 use merit_core::table::Single;
 use merit_core::{Duration, Fault, Fixed, Head, Key, Outbox, Problem, Processor, Settings, Store, Table};
 
@@ -23,6 +25,7 @@ pub struct ScoreWindow {
     windows: Table<Windows>,
     counts: Single<Counts>,
     deltas: Single<OpenDeltas>,
+    names: Shared<[Box<str>]>,
 }
 
 impl Processor for ScoreWindow {
@@ -34,6 +37,7 @@ impl Processor for ScoreWindow {
     }
 
     fn configure(&mut self, configuration: &Configuration) -> Result<(), Fault> {
+        self.windows.values_mut().for_each(|windows| windows.share(&mut self.names));
         self.params = Some(Params::read(&configuration.settings).0);
         self.partition = configuration.partition;
         Ok(())
@@ -69,7 +73,11 @@ impl ScoreWindow {
         counts.newest = Some(watermark.newest);
         counts.scored += 1;
         counts.scored_since += 1;
-        let observation = score(self.windows.entry(&at.key), params, at, report, out)?;
+        let windows = self.windows.entry(&at.key);
+        let observation = score(windows, params, at, report, out)?;
+        if windows.renamed() {
+            windows.share(&mut self.names);
+        }
         self.deltas.write().add(report, observation);
         self.announce(at, false, out)
     }
