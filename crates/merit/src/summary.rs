@@ -113,13 +113,22 @@ fn text(
     if moves.is_empty() {
         out.line("  none")?;
     }
-    let shown = 40;
-    for (kind, time, value) in moves.iter().take(shown) {
+    let (tiers, others): (Vec<_>, Vec<_>) = moves.iter().partition(|(kind, ..)| matches!(kind.as_str(), "promote" | "demote"));
+    let shown = 60;
+    for (kind, time, value) in tiers.iter().take(shown) {
         let field = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-        out.line(format!("  {time}  {kind:<8} {:<10} {:<10} {}", field("agentId"), field("divisionId"), field("rationale")))?;
+        let to = field("toTier");
+        out.line(format!("  {time}  {kind:<7} to {to:<9} {:<8} {:<10} {}", field("agentId"), field("divisionId"), field("rationale")))?;
     }
-    if moves.len() > shown {
-        out.line(format!("  ... and {} more: merit log cat eval.promotions", moves.len() - shown))?;
+    if tiers.len() > shown {
+        out.line(format!("  ... and {} more: merit log cat eval.promotions", tiers.len() - shown))?;
+    }
+    let count = |kind: &str| others.iter().filter(|(other, ..)| other == kind).count();
+    let (review, held) = (count("review"), count("held"));
+    if !others.is_empty() {
+        out.line(format!(
+            "  no change: {review} for a person to review, since the interval did not prove what the windows said; {held} held by dwell"
+        ))?;
     }
     out.line("\nAllocations")?;
     out.table(&allocations.iter().map(|(what, count)| vec![what.clone(), count.to_string()]).collect::<Vec<_>>())?;
