@@ -20,6 +20,31 @@ pub trait Row: Default {
     fn loaded(&mut self) {}
 }
 
+/// Stores a datum as the one row of its value.
+#[macro_export]
+macro_rules! datum_row {
+    ($type:ident in $store:literal) => {
+        impl $crate::Row for $type {
+            const STORE: &'static str = $store;
+
+            fn shape(_: u32) -> &'static $crate::Shape {
+                <$type as $crate::Datum>::SHAPE
+            }
+
+            fn save(&mut self, scratch: &mut $crate::datum::Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
+                scratch.clear();
+                $crate::Datum::put(self, scratch);
+                put(0, scratch);
+            }
+
+            fn load(&mut self, _: u32, bytes: &[u8]) -> Option<()> {
+                *self = <$type as $crate::Datum>::decode(bytes)?;
+                Some(())
+            }
+        }
+    };
+}
+
 /// Receives changed rows: key, part, bytes.
 pub type PutRow<'a> = &'a mut dyn FnMut(&str, u32, &[u8]);
 

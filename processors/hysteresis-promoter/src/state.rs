@@ -3,7 +3,7 @@
 use crate::interval::Sequence;
 use alloc::string::String;
 use alloc::vec::Vec;
-use merit_core::{Datum, EventTime, Fixed, List, Row, Shape, Uuid, datum, datum_enum};
+use merit_core::{Datum, EventTime, Fixed, List, Row, Shape, Uuid, datum, datum_enum, datum_row};
 
 datum! {
     /// A window that has not closed.
@@ -225,21 +225,4 @@ datum! {
     }
 }
 
-impl Row for Clock {
-    const STORE: &'static str = "promoter-clock";
-
-    fn shape(_: u32) -> &'static Shape {
-        Clock::SHAPE
-    }
-
-    fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
-        scratch.clear();
-        self.put(scratch);
-        put(0, scratch);
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Option<()> {
-        *self = Clock::decode(bytes)?;
-        Some(())
-    }
-}
+datum_row!(Clock in "promoter-clock");

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
 use merit_core::shared::Names;
-use merit_core::{Datum, List, Row, Shape, datum};
+use merit_core::{Datum, List, Row, Shape, datum, datum_row};
 
 datum! {
     /// Row of an entity's home.
@@ -225,21 +225,4 @@ datum! {
     }
 }
 
-impl Row for Counts {
-    const STORE: &'static str = "ingest-counts";
-
-    fn shape(_: u32) -> &'static Shape {
-        Counts::SHAPE
-    }
-
-    fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
-        scratch.clear();
-        self.put(scratch);
-        put(0, scratch);
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Option<()> {
-        *self = Counts::decode(bytes)?;
-        Some(())
-    }
-}
+datum_row!(Counts in "ingest-counts");

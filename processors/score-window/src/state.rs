@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use merit_core::record::Progress;
 use merit_core::shared::{self, Names, Shared};
 use merit_core::watermark::Watermark;
-use merit_core::{Datum, Duration, EventTime, List, Row, Shape, datum};
+use merit_core::{Datum, Duration, EventTime, List, Row, Shape, datum, datum_row};
 
 /// One window: so many panes of one width.
 #[derive(Clone, Copy, Debug)]
@@ -351,24 +351,7 @@ impl Counts {
     }
 }
 
-impl Row for Counts {
-    const STORE: &'static str = "score-counts";
-
-    fn shape(_: u32) -> &'static Shape {
-        Counts::SHAPE
-    }
-
-    fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
-        scratch.clear();
-        self.put(scratch);
-        put(0, scratch);
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Option<()> {
-        *self = Counts::decode(bytes)?;
-        Some(())
-    }
-}
+datum_row!(Counts in "score-counts");
 
 /// The windows of one division or product.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,322 @@
+//! One task: the processors of a sub-topology on one partition, in one chain, with their audit chain.
+
+mod leaves;
+mod rows;
+
+use crate::layout::{Layout, TaskLayout};
+use crate::RuntimeError;
+use merit_audit::{Chain, Running, Signer, Source};
+use merit_core::id::Hex;
+use merit_core::processor::{Configuration, DynProcessor};
+use merit_core::record::{ConfigEpoch, Kinds};
+use merit_core::{Datum, Digest, EventTime, Fault, Head, Key, Kind, Payload, Record, Settings, Sink, Uuid};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+/// Types that stand in no topic: the leaf carries them.
+const IN_LEAF_ONLY: Kinds = Kinds::of(&[Kind::StreamSeal, Kind::StreamHeads, Kind::AuditIncident]);
+
+/// A record on its way to a topic.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Number of the partition.
+    pub partition: usize,
+    /// Everything about it but its payload.
+    pub head: Head<'a>,
+    /// Its type.
+    pub kind: Kind,
+    /// Its encoding.
+    pub payload: &'a [u8],
+}
+
+/// Takes what tasks publish: the log, or a comparison with it.
+pub trait Publisher {
+    /// Takes one record.
+    fn publish(&mut self, record: &Outgoing<'_>) -> Result<(), RuntimeError>;
+}
+
+struct Node {
+    processor: Box<dyn DynProcessor>,
+    reads: Kinds,
+    sequence: u64,
+}
+
+struct Decision {
+    kind: Kind,
+    source: Source<'static>,
+    time: EventTime,
+    subject: String,
+    parents: Vec<Uuid>,
+    policy: Option<String>,
+    payload: Vec<u8>,
+}
+
+/// What one processor published.
+#[derive(Clone, Copy, Default)]
+struct Output {
+    running: Running,
+    /// Its next sequence at the last seal.
+    sealed: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Sealed {
+    offset: u64,
+    time: Option<EventTime>,
+}
+
+/// Everything of a task but its processors.
+struct Outside {
+    number: usize,
+    layout: Arc<Layout>,
+    fingerprints: fn(Kind) -> Digest,
+    lineage: String,
+    epoch: u64,
+    /// The encoding of the ConfigEpoch in force, to configure again after a restart.
+    config: Vec<u8>,
+    chain: Option<Chain>,
+    inputs: Running,
+    outputs: Vec<Output>,
+    sealed: Sealed,
+    newest: Option<EventTime>,
+    decisions: Vec<Decision>,
+    scratch: Vec<u8>,
+}
+
+/// The processors of a sub-topology on one partition.
+pub struct Task {
+    nodes: Vec<Node>,
+    outside: Outside,
+    /// Offset of the next input.
+    pub position: u64,
+}
+
+struct ChainSink<'c, 'p> {
+    rest: &'c mut [Node],
+    sequence: &'c mut u64,
+    stream: u16,
+    offset: u64,
+    hops: u8,
+    outside: &'c mut Outside,
+    publisher: &'c mut Stopping<'p>,
+}
+
+/// A publisher that remembers why it stopped, since a processor only knows faults.
+struct Stopping<'p> {
+    publisher: &'p mut dyn Publisher,
+    stopped: Option<RuntimeError>,
+}
+
+impl Stopping<'_> {
+    fn publish(&mut self, record: &Outgoing<'_>) -> Result<(), Fault> {
+        self.publisher.publish(record).map_err(|error| {
+            let fault = Fault(error.to_string());
+            self.stopped = Some(error);
+            fault
+        })
+    }
+}
+
+impl Sink for ChainSink<'_, '_> {
+    fn emit(&mut self, key: Key<'_>, time: EventTime, payload: Payload<'_>) -> Result<u64, Fault> {
+        let sequence = *self.sequence;
+        *self.sequence += 1;
+        let head = Head { key, time, stream: self.stream, sequence, offset: self.offset, hops: self.hops, digest: 0 };
+        let record = Record { head, payload };
+        self.outside.publish(&record, self.publisher)?;
+        deliver(self.rest, self.stream + 1, &record, self.outside, self.publisher)?;
+        Ok(sequence)
+    }
+
+    fn next_sequence(&self) -> u64 {
+        *self.sequence
+    }
+
+    fn id(&self, sequence: u64) -> Uuid {
+        Uuid::of_record(&self.outside.stream_name(self.stream), sequence)
+    }
+
+    fn id_of(&self, head: &Head<'_>) -> Option<Uuid> {
+        self.outside.id_of(head)
+    }
+
+    fn fingerprint(&self, kind: Kind) -> Digest {
+        (self.outside.fingerprints)(kind)
+    }
+}
+
+/// Hands a record to every processor from `nodes[0]` on that reads its type; `stream` is that of `nodes[0]`.
+fn deliver(
+    nodes: &mut [Node],
+    mut stream: u16,
+    record: &Record<'_>,
+    outside: &mut Outside,
+    publisher: &mut Stopping<'_>,
+) -> Result<(), Fault> {
+    let kind = record.payload.kind();
+    let mut rest = nodes;
+    while let Some((node, behind)) = rest.split_first_mut() {
+        if node.reads.contains(kind) {
+            let Head { offset, hops, .. } = record.head;
+            let sink = ChainSink { rest: behind, sequence: &mut node.sequence, stream, offset, hops, outside, publisher };
+            node.processor.step(record, &mut { sink })?;
+        }
+        rest = behind;
+        stream += 1;
+    }
+    Ok(())
+}
+
+impl Outside {
+    fn task(&self) -> &TaskLayout {
+        &self.layout.tasks[self.number]
+    }
+
+    fn stream_name(&self, stream: u16) -> String {
+        format!("{}/{}", self.task().stream_prefix(stream), self.lineage)
+    }
+
+    /// Lineages are equal in all tasks of one log: each begins with the same ConfigEpoch.
+    fn id_of(&self, head: &Head<'_>) -> Option<Uuid> {
+        let task = self.layout.task_of_stream(head.stream.into())?;
+        Some(Uuid::of_record(&format!("{}/{}", task.stream_prefix(head.stream), self.lineage), head.sequence))
+    }
+
+    fn publish(&mut self, record: &Record<'_>, publisher: &mut Stopping<'_>) -> Result<(), Fault> {
+        let kind = record.payload.kind();
+        let layout = Arc::clone(&self.layout);
+        let mut encoded = false;
+        for (partition, feedback) in layout.routes(&layout.tasks[self.number], kind, &record.head.key) {
+            if !encoded {
+                self.scratch.clear();
+                record.payload.put(&mut self.scratch);
+                let node = record.head.stream - layout.tasks[self.number].first_stream;
+                self.outputs[usize::from(node)].running.update(kind as u8, &self.scratch);
+                encoded = true;
+            }
+            let head = Head { hops: record.head.hops + u8::from(feedback), ..record.head };
+            publisher.publish(&Outgoing { partition, head, kind, payload: &self.scratch })?;
+        }
+        if Kind::DECISIONS.contains(kind) || IN_LEAF_ONLY.contains(kind) {
+            self.decide(record);
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self, epoch: &ConfigEpoch<'_>) -> Configuration {
+        if self.chain.is_none() {
+            let mut bytes = Vec::new();
+            epoch.put(&mut bytes);
+            self.lineage = Hex(&Sha256::digest(&bytes)).to_string();
+            let task = self.task();
+            self.chain = Some(Chain::new(epoch.origin, &format!("{}/{}/{}", task.name, task.partition, self.lineage)));
+        }
+        self.epoch = epoch.number;
+        Configuration {
+            settings: settings_of(epoch),
+            partition: self.task().partition,
+            partitions: epoch.partitions,
+            origin: epoch.origin.into(),
+            emitter: (epoch.key_name.into(), epoch.emitter_key),
+            epoch: epoch.number,
+        }
+    }
+}
+
+/// The parameters that a ConfigEpoch carries.
+pub fn settings_of(epoch: &ConfigEpoch<'_>) -> Settings {
+    epoch.parameters.iter().map(|parameter| (parameter.path.to_owned(), parameter.value.to_owned())).collect()
+}
+
+impl Task {
+    /// A task that has seen nothing.
+    pub fn new(number: usize, layout: Arc<Layout>, fingerprints: fn(Kind) -> Digest) -> Task {
+        let nodes: Vec<Node> =
+            layout.chain(number).into_iter().map(|processor| Node { reads: processor.reads(), processor, sequence: 0 }).collect();
+        let outputs = vec![Output::default(); nodes.len()];
+        let outside = Outside {
+            number,
+            layout,
+            fingerprints,
+            lineage: String::new(),
+            epoch: 0,
+            config: Vec::new(),
+            chain: None,
+            inputs: Running::default(),
+            outputs,
+            sealed: Sealed::default(),
+            newest: None,
+            decisions: Vec::new(),
+            scratch: Vec::new(),
+        };
+        Task { nodes, outside, position: 0 }
+    }
+
+    /// Sub-topology and partition.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.outside.task().name, self.outside.task().partition)
+    }
+
+    /// Runs one input record through the chain. `bytes` is its payload's encoding.
+    #[inline]
+    pub fn step(
+        &mut self,
+        record: &Record<'_>,
+        bytes: &[u8],
+        signer: Option<&Signer>,
+        publisher: &mut dyn Publisher,
+    ) -> Result<(), RuntimeError> {
+        let mut stopping = Stopping { publisher, stopped: None };
+        self.run(record, bytes, signer, &mut stopping).map_err(|fault| {
+            let stopped = RuntimeError::Stopped { task: self.name(), offset: record.head.offset, fault };
+            stopping.stopped.unwrap_or(stopped)
+        })
+    }
+
+    fn run(&mut self, record: &Record<'_>, bytes: &[u8], signer: Option<&Signer>, publisher: &mut Stopping<'_>) -> Result<(), Fault> {
+        let kind = record.payload.kind();
+        self.outside.inputs.update(kind as u8, bytes);
+        self.position = record.head.offset + 1;
+        self.outside.newest = self.outside.newest.max(Some(record.head.time));
+        if let Payload::ConfigEpoch(epoch) = record.payload {
+            self.begin_epoch(epoch, record, bytes)?;
+        }
+        deliver(&mut self.nodes, self.outside.task().first_stream, record, &mut self.outside, publisher)?;
+        self.seal(record);
+        if !self.outside.decisions.is_empty() {
+            self.outside.leaves(signer, publisher)?;
+        }
+        Ok(())
+    }
+
+    fn begin_epoch(&mut self, epoch: &ConfigEpoch<'_>, record: &Record<'_>, bytes: &[u8]) -> Result<(), Fault> {
+        let configuration = self.outside.configure(epoch);
+        for node in &mut self.nodes {
+            node.processor.configure(&configuration)?;
+        }
+        self.outside.config = bytes.to_vec();
+        let task = self.outside.task();
+        let topic = self.outside.layout.partitions[task.input].name.clone();
+        let source = Source::Outside { topic: topic.into(), partition: task.partition, offset: record.head.offset };
+        self.outside.decisions.push(Decision {
+            kind: Kind::ConfigEpoch,
+            source,
+            time: record.head.time,
+            subject: record.head.key.name.into(),
+            parents: Vec::new(),
+            policy: None,
+            payload: bytes.to_vec(),
+        });
+        Ok(())
+    }
+
+    /// The encoding of the ConfigEpoch in force; empty before the first.
+    pub fn config(&self) -> &[u8] {
+        &self.outside.config
+    }
+
+    /// The lineage, once there is one.
+    pub fn lineage(&self) -> &str {
+        &self.outside.lineage
+    }
+}
