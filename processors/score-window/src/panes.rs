@@ -125,6 +125,7 @@ impl Run {
         if at > 0 && self.number(at - 1) == number {
             return at - 1;
         }
+        self.reclaim();
         let (start, stride) = (self.start + at * self.stride(), self.stride());
         if start == self.words.len() {
             self.words.resize(start + stride, 0);
@@ -133,6 +134,14 @@ impl Run {
         }
         self.words[start] = (number as u64) << 32;
         at
+    }
+
+    /// Takes back what popped panes left, instead of growing, where that is a quarter of the run: a word moves four times at most.
+    fn reclaim(&mut self) {
+        if self.words.len() + self.stride() > self.words.capacity() && self.start * 4 >= self.words.len() {
+            self.words.drain(..self.start);
+            self.start = 0;
+        }
     }
 
     /// Adds sums to the pane at a place.
@@ -170,9 +179,8 @@ impl Run {
     #[inline]
     pub fn pop(&mut self) {
         self.start += self.stride();
-        // Moved to the front when as much is spent as is left, so each word moves once at most on average.
-        if self.start * 2 >= self.words.len() {
-            self.words.drain(..self.start);
+        if self.is_empty() {
+            self.words.clear();
             self.start = 0;
         }
     }
