@@ -364,7 +364,8 @@ fn promote(
         division_id: None,
         pool: &grant.pool,
         delta: grant.delta,
-        reason: &params.reason,
+        // A person's own words; seed 001's where a threshold was met.
+        reason: if seen.threshold.is_some() { &params.reason } else { rationale },
         requested_by,
         confidence: Some(seen.confidence),
         approval,

@@ -3,8 +3,8 @@
 mod leaves;
 mod rows;
 
-use crate::layout::{Layout, TaskLayout};
 use crate::RuntimeError;
+use crate::layout::{Layout, TaskLayout};
 use merit_audit::{Chain, Running, Signer, Source};
 use merit_core::id::Hex;
 use merit_core::processor::{Configuration, DynProcessor};
