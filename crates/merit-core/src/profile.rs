@@ -8,6 +8,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use sha2::{Digest as _, Sha256};
 
+/// The most metrics of a report, and the most metric names of an entity; design 4.
+pub const MAX_METRICS: usize = 16;
+
+/// Trust in a window, seed 001: clamp(0.5 + n / 10, 0, 1), n its metric values.
+pub fn confidence(values: u64) -> Fixed {
+    Fixed(500_000 + 100_000 * values.min(5) as i64)
+}
+
 /// How one metric counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricRule {

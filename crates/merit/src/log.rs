@@ -1,12 +1,13 @@
 //! `merit log`: records of topics.
 
+use crate::decisions::Streams;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{Place, session};
 use clap::{Args, Subcommand};
 use merit_audit::ParsedLeaf;
 use merit_core::record::{AuditLeaf, SealedLeaf};
-use merit_core::{Datum, EventTime, Kind, Uuid};
+use merit_core::{Datum, EventTime, Kind};
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::{Layout, Partition};
 use merit_runtime::store::Store;
@@ -39,7 +40,7 @@ impl Log {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let Log::Cat(cat) = self;
         let (store, layout) = session::read_only(&cat.place)?;
-        let lineage = lineage(&store, &layout)?;
+        let streams = Streams::new(&layout, &lineage(&store, &layout)?);
         let partitions = layout.all_of(&cat.topic).ok_or_else(|| {
             let known: Vec<&str> = layout.topic_names().collect();
             Failure::call("topic_unknown", format!("there is no topic {:?}", cat.topic), format!("one of {}", known.join(", ")))
@@ -50,7 +51,7 @@ impl Log {
             let mut left = cat.limit;
             while let Some((offset, frame)) = records.next()?.filter(|_| left > 0) {
                 left -= 1;
-                let text = json(partition, offset, &frame, &layout, &lineage);
+                let text = json(partition, offset, &frame, &streams);
                 out.line(if out.json { text } else { plain(partition, offset, &frame) })?;
             }
         }
@@ -64,14 +65,6 @@ pub(crate) fn lineage(store: &Store, layout: &Layout) -> Result<String, Failure>
     let first = &layout.partitions[layout.tasks[0].input];
     let mut records = store.read(first, 0);
     Ok(records.next()?.map(|(_, frame)| merit_core::id::Hex(&Sha256::digest(frame.payload)).to_string()).unwrap_or_default())
-}
-
-/// The id of a record.
-pub(crate) fn id_of(partition: &Partition, offset: u64, frame: &Frame<'_>, layout: &Layout, lineage: &str) -> Uuid {
-    match layout.task_of_stream(frame.stream) {
-        Some(task) => Uuid::of_record(&format!("{}/{lineage}", task.stream_prefix(frame.stream as u16)), frame.sequence),
-        None => Uuid::of_record(&format!("{}/{}", partition.name, partition.partition), offset),
-    }
 }
 
 /// The value of a record as JSON text.
@@ -102,11 +95,11 @@ pub(crate) fn time(time: EventTime) -> String {
     if time == EventTime::MIN { "null".into() } else { format!("\"{time}\"") }
 }
 
-fn json(partition: &Partition, offset: u64, frame: &Frame<'_>, layout: &Layout, lineage: &str) -> String {
+fn json(partition: &Partition, offset: u64, frame: &Frame<'_>, streams: &Streams) -> String {
     let mut line = String::new();
     let kind = frame.kind().map_or("unknown", |kind| kind.name());
     let (topic, key) = (serde_json::json!(partition.name), serde_json::json!(frame.key));
-    let id = id_of(partition, offset, frame, layout, lineage);
+    let id = streams.id(partition, offset, frame);
     // Writing to a String cannot fail.
     let _ = write!(
         line,

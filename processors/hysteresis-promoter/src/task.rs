@@ -10,6 +10,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use merit_core::processor::{Configuration, MAX_HOPS, Ports};
+use merit_core::profile::confidence;
 use merit_core::record::{
     Action, AllocationOutcome, Approval, DemotionProposed, EntityAssigned, Evidence, Interval, Outcome, PromotionProposed,
     ProposePromotion, Release, RequestAllocation, ReviewRequired, ScoreUpdated,
@@ -191,7 +192,7 @@ impl HysteresisPromoter {
             window: format!("{}", params.window),
             score: Some(score),
             threshold,
-            confidence: Fixed(500_000 + 100_000 * open.n.min(5) as i64),
+            confidence: confidence(open.n),
             in_row: standing.in_row,
             interval: standing.sequence.interval(),
             now: logic::end(params, number),

@@ -7,8 +7,7 @@ use merit_core::record::{EvalReport, Metric};
 use merit_core::{Duration, EventTime, Fixed};
 use sha2::{Digest, Sha256};
 
-/// The most metrics of a report, and the most metric names of an entity.
-pub const MAX_METRICS: usize = 16;
+pub use merit_core::profile::MAX_METRICS;
 /// The most tags of a report.
 pub const MAX_TAGS: usize = 64;
 /// The longest name or id in bytes.

@@ -4,7 +4,7 @@ use crate::panes::MAX_METRICS;
 use crate::state::{Counts, MetricTotal, Totals, WINDOWS, Windows};
 use alloc::boxed::Box;
 use merit_core::fixed::divide_rounded;
-use merit_core::profile::{MetricRule, ScoreProfile};
+use merit_core::profile::{MetricRule, ScoreProfile, confidence};
 use merit_core::record::{Component, WindowScore};
 use merit_core::{Duration, EventTime, Fixed, List};
 
@@ -125,11 +125,6 @@ pub fn standard_error(totals: &Totals) -> Option<Fixed> {
     };
     let root = variance_of_mean.isqrt();
     Some(Fixed(root as i64))
-}
-
-/// Seed 001: clamp(0.5 + n / 10, 0, 1), n the metric values in the window.
-pub fn confidence(values: u64) -> Fixed {
-    Fixed(500_000 + 100_000 * values.min(5) as i64).clamp(Fixed::ZERO, Fixed::ONE)
 }
 
 /// The watermark to announce, where it is time to: at a Tick, and when it is in a new minute and 64 reports were scored, or an

@@ -199,5 +199,4 @@ impl Run {
     }
 }
 
-/// The most metrics of an entity; ingest sees to it.
-pub const MAX_METRICS: usize = 16;
+pub use merit_core::profile::MAX_METRICS;

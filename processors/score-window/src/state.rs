@@ -126,7 +126,7 @@ impl Windows {
         }
         self.dirty |= 1 << time.pane(BUCKET).rem_euclid(SLOTS);
         for window in finest..3 {
-            self.total(window, sums);
+            self.gain(window, sums.n, sums.observations, sums.squares, sums.metrics.iter().copied());
         }
     }
 
@@ -165,14 +165,14 @@ impl Windows {
     }
 
     #[inline]
-    fn total(&mut self, window: usize, sums: &Sums<'_>) {
+    fn gain(&mut self, window: usize, n: u32, observations: i64, squares: u128, metrics: impl Iterator<Item = (i64, u64)>) {
         let total = &mut self.totals[window];
-        total.n += u64::from(sums.n);
-        total.observations += i128::from(sums.observations);
-        total.squares += sums.squares;
-        let metrics = self.names.len();
-        for ((total, count), (sum, values)) in self.metric_totals[window * metrics..].iter_mut().zip(sums.metrics) {
-            *total += i128::from(*sum);
+        total.n += u64::from(n);
+        total.observations += i128::from(observations);
+        total.squares += squares;
+        let first = window * self.names.len();
+        for ((total, count), (sum, values)) in self.metric_totals[first..].iter_mut().zip(metrics) {
+            *total += i128::from(sum);
             *count += values;
         }
     }
@@ -277,23 +277,18 @@ impl Row for Windows {
 
     /// Adds the totals up and moves the windows to the newest pane; a minute is as exact as windows need it.
     fn loaded(&mut self) {
-        let metrics = self.names.len();
         let mut newest = None;
-        for (run, panes) in self.runs.iter().enumerate() {
+        let runs = core::mem::take(&mut self.runs);
+        for (run, panes) in runs.iter().enumerate() {
             self.oldest[run] = panes.oldest();
             for pane in (0..panes.len()).map(|at| panes.pane(at)) {
                 newest = newest.max(Some(EventTime(pane.number() * WINDOWS[run].width.0)));
                 for window in run..3 {
-                    self.totals[window].n += u64::from(pane.n());
-                    self.totals[window].observations += i128::from(pane.observations());
-                    self.totals[window].squares += pane.squares();
-                    for ((total, count), (sum, values)) in self.metric_totals[window * metrics..].iter_mut().zip(pane.metrics()) {
-                        *total += i128::from(sum);
-                        *count += values;
-                    }
+                    self.gain(window, pane.n(), pane.observations(), pane.squares(), pane.metrics());
                 }
             }
         }
+        self.runs = runs;
         self.newest = newest;
         if let Some(newest) = newest {
             self.advance(newest);

@@ -2,7 +2,6 @@
 
 use super::Queued;
 use crate::RuntimeError;
-use crate::frame::Frame;
 use crate::layout::Layout;
 use crate::task::{Outgoing, Publisher};
 use merit_core::{Datum, EventTime, List, datum};
@@ -85,16 +84,7 @@ impl Log {
     pub(super) fn append(&mut self, record: &Outgoing<'_>) -> u64 {
         let pending = &mut self.pending[record.partition];
         let before = pending.body.len();
-        Frame {
-            kind: record.kind as u32,
-            hops: record.head.hops.into(),
-            stream: record.head.stream.into(),
-            sequence: record.head.sequence,
-            time: record.head.time,
-            key: record.head.key.name,
-            payload: record.payload,
-        }
-        .put(&mut pending.body);
+        record.frame().put(&mut pending.body);
         self.bytes += pending.body.len() - before;
         if record.head.stream == merit_core::Head::OUTSIDE && record.head.time > self.newest {
             self.newest = record.head.time;

@@ -15,7 +15,7 @@ pub use replay::{Replayed, replay};
 
 use crate::layout::{Layout, Registered};
 use crate::store::{Commit, Store, Sync};
-use crate::task::{Outgoing, Task, settings_of};
+use crate::task::{Outgoing, Task};
 use crate::{RuntimeError, frame};
 use merit_audit::Signer;
 use merit_core::record::{ConfigEpoch, Parameter};
@@ -154,7 +154,7 @@ impl Engine {
         let kind = input.payload.kind();
         self.scratch.clear();
         input.payload.put(&mut self.scratch);
-        let digest = if kind == Kind::EvalReport { xxhash_rust::xxh3::xxh3_64(&self.scratch) } else { 0 };
+        let digest = digest_of(kind, &self.scratch);
         let head = Head {
             key: input.key,
             time: input.time,
@@ -230,11 +230,6 @@ impl Engine {
     pub fn newest(&self) -> EventTime {
         self.appender.log.newest
     }
-
-    /// Parameters in force.
-    pub fn settings(&self) -> Option<merit_core::Settings> {
-        ConfigEpoch::decode(self.tasks[0].config()).map(|epoch| settings_of(&epoch))
-    }
 }
 
 /// A record that a task wrote for another.
@@ -265,6 +260,8 @@ impl Queued {
     }
 }
 
+/// Reports are compared by content where their ids are equal; nothing else is.
+#[inline]
 fn digest_of(kind: Kind, payload: &[u8]) -> u64 {
     if kind == Kind::EvalReport { xxhash_rust::xxh3::xxh3_64(payload) } else { 0 }
 }

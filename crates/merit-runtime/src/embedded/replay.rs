@@ -75,15 +75,7 @@ impl<'s> Comparison<'s> {
 
     /// Compares one record with the next of its partition and gives that one's offset, and its payload where it alone is signed.
     fn compare(&mut self, record: &Outgoing<'_>) -> Result<(u64, Option<Vec<u8>>), RuntimeError> {
-        let computed = Frame {
-            kind: record.kind as u32,
-            hops: record.head.hops.into(),
-            stream: record.head.stream.into(),
-            sequence: record.head.sequence,
-            time: record.head.time,
-            key: record.head.key.name,
-            payload: record.payload,
-        };
+        let computed = record.frame();
         let found = loop {
             match self.cursors[record.partition].next()? {
                 None => break None,

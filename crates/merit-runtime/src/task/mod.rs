@@ -4,6 +4,7 @@ mod leaves;
 mod rows;
 
 use crate::RuntimeError;
+use crate::frame::Frame;
 use crate::layout::{Layout, TaskLayout};
 use merit_audit::{Chain, Running, Signer, Source};
 use merit_core::id::Hex;
@@ -27,6 +28,22 @@ pub struct Outgoing<'a> {
     pub kind: Kind,
     /// Its encoding.
     pub payload: &'a [u8],
+}
+
+impl<'a> Outgoing<'a> {
+    /// The record as a log stores it.
+    #[inline]
+    pub fn frame(&self) -> Frame<'a> {
+        Frame {
+            kind: self.kind as u32,
+            hops: self.head.hops.into(),
+            stream: self.head.stream.into(),
+            sequence: self.head.sequence,
+            time: self.head.time,
+            key: self.head.key.name,
+            payload: self.payload,
+        }
+    }
 }
 
 /// Takes what tasks publish: the log, or a comparison with it.
