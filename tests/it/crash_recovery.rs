@@ -12,7 +12,7 @@ use merit_tests::random::Random;
 fn open(directory: &Directory, checkpoint_inputs: u64) -> Engine {
     let topology = topology(&directory.topology);
     let signer = Signer::new(&topology.key_name, &key::read(&directory.key()).expect("the key of the test"));
-    let options = Options { sync: Sync::System, checkpoint_inputs, ..Options::default() };
+    let options = Options { sync: Sync::System, checkpoint_inputs: Some(checkpoint_inputs), ..Options::default() };
     Engine::open(&directory.data(), &topology, &registered(), signer, options).unwrap_or_else(|error| panic!("{error}"))
 }
 

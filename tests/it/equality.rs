@@ -2,7 +2,7 @@
 
 use merit_tests::directory::{Directory, Profile, example, with_pools};
 use merit_tests::dump::{Dump, assert_equal, of_topic};
-use merit_tests::{trace, write};
+use merit_tests::{repository, trace, write};
 use std::io::Read;
 
 /// The trace with some commit size and checkpoint cadence.
@@ -60,6 +60,36 @@ fn one_row_a_commit_changes_no_record() {
     };
     let one = imported(&["--commit-rows", "1", "--checkpoint-inputs", "100"]);
     assert_equal("one row a commit", &imported(&[]), &one);
+}
+
+/// 30,000 agents, three reports each, and room for a third of them.
+#[test]
+fn state_that_is_left_on_disk_changes_no_record() {
+    let topology = std::fs::read_to_string(repository("topology.toml")).expect("ours");
+    let imported = |state: &str, flags: &[&str]| -> (Dump, u64) {
+        let folder = Directory::new(Profile::Default);
+        let file = folder.file("topology.toml");
+        write(&file, topology.replace("state = \"2GiB\"", &format!("state = \"{state}\"")));
+        let directory = Directory::with_topology(file);
+        let reports = directory.file("reports.jsonl");
+        let report = |at: u64| {
+            let (agent, minute, score) = (at * 7_919 % 30_000, at / 2_000, 70 + at % 30);
+            format!(
+                "{{\"agentId\":\"agent-{agent}\",\"metrics\":{{\"quality\":0.{score}}},\"source\":\"test\",\"timestamp\":\"2026-01-05T{:02}:{:02}:00Z\"}}\n",
+                minute / 60,
+                minute % 60
+            )
+        };
+        write(&reports, (0..90_000).map(report).collect::<String>());
+        let done = directory.import([&reports]).with(flags).ok();
+        assert_eq!(done.json()["rows"].as_u64(), Some(90_000));
+        (directory.dump(), done.json()["evicted"].as_u64().expect("a number"))
+    };
+    let (all, none) = imported("2GiB", &[]);
+    let (few, evicted) = imported("16MiB", &["--checkpoint-inputs", "5000"]);
+    assert_eq!(none, 0);
+    assert!(evicted > 30_000, "{evicted}");
+    assert_equal("state in 16 MiB", &all, &few);
 }
 
 fn start_of_trace(rows: usize) -> String {

@@ -85,7 +85,10 @@ fn put_varint(mut value: u64, out: &mut Vec<u8>) {
         length += 1;
     }
     bytes[length] = value as u8;
-    out.extend_from_slice(&bytes[..=length]);
+    // A copy of known length is two stores instead of a call.
+    let end = out.len() + length + 1;
+    out.extend_from_slice(&bytes);
+    out.truncate(end);
 }
 
 #[inline]
@@ -345,18 +348,24 @@ impl<'a, T: Datum<'a> + PartialEq> PartialEq for List<'a, T> {
     }
 }
 
+/// Appends the encoding of a list whose `count` items `put` appends.
+#[inline]
+pub fn put_list(count: usize, out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+    if count > 0 {
+        put_varint((count as u64) << 1, out);
+        put(out);
+    }
+    out.push(0);
+}
+
 impl<'a, T: Datum<'a>> Datum<'a> for List<'a, T> {
     const SHAPE: &'static Shape = &Shape::List(T::SHAPE);
     #[inline]
     fn put(&self, out: &mut Vec<u8>) {
-        if !self.is_empty() {
-            put_varint((self.len() as u64) << 1, out);
-            match self {
-                List::Slice(items) => items.iter().for_each(|item| item.put(out)),
-                List::Encoded { bytes, .. } => out.extend_from_slice(bytes),
-            }
-        }
-        out.push(0);
+        put_list(self.len(), out, |out| match self {
+            List::Slice(items) => items.iter().for_each(|item| item.put(out)),
+            List::Encoded { bytes, .. } => out.extend_from_slice(bytes),
+        });
     }
     #[inline]
     fn get(bytes: &mut &'a [u8]) -> Option<Self> {

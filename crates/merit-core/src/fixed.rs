@@ -56,11 +56,13 @@ impl Fixed {
     }
 
     /// `numerator / denominator`, rounded half away from zero to 1e-6. The denominator is positive.
+    #[inline]
     pub fn ratio(numerator: i128, denominator: i128) -> Fixed {
         Fixed(clamp_to_i64(divide_rounded(numerator * 1_000_000, denominator)))
     }
 
     /// Rounds half away from zero to `decimals` digits (0 to 6).
+    #[inline]
     pub fn round_to(self, decimals: u32) -> Fixed {
         let step = 10_i64.pow(Self::DECIMALS - decimals.min(Self::DECIMALS));
         Fixed(divide_rounded_i64(self.0, step) * step)
@@ -85,6 +87,7 @@ fn parse_exponent(text: &[u8]) -> Option<i32> {
 }
 
 /// Integer division, rounded half away from zero. The denominator is positive.
+#[inline]
 pub fn divide_rounded(numerator: i128, denominator: i128) -> i128 {
     if let (Ok(n), Ok(d)) = (i64::try_from(numerator), i64::try_from(denominator)) {
         return i128::from(divide_rounded_i64(n, d));
@@ -94,12 +97,14 @@ pub fn divide_rounded(numerator: i128, denominator: i128) -> i128 {
     quotient + if remainder >= denominator - remainder { numerator.signum() } else { 0 }
 }
 
+#[inline]
 fn divide_rounded_i64(numerator: i64, denominator: i64) -> i64 {
     let quotient = numerator / denominator;
     let remainder = (numerator % denominator).abs();
     quotient + if remainder >= denominator - remainder { numerator.signum() } else { 0 }
 }
 
+#[inline]
 fn clamp_to_i64(value: i128) -> i64 {
     i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
 }

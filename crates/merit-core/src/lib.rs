@@ -28,5 +28,5 @@ pub use key::Key;
 pub use processor::{Fault, Head, Outbox, Processor, Record, Sink};
 pub use record::{Kind, Payload};
 pub use settings::{Problem, Settings};
-pub use table::{Row, Store, Table};
+pub use table::{Row, Rows, Store, Table};
 pub use time::{Duration, EventTime};

@@ -154,6 +154,12 @@ pub trait Processor: Default {
 
     /// Shows its stores, always the same in the same order.
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store));
+
+    /// Reads what a report of that key will touch, some records ahead, so that memory answers to many at once: `depth` 0 finds
+    /// the value, 1 what it points to. No effect but on time; the sum keeps the reads from being left out.
+    fn warm(&self, _key: &Key<'_>, _depth: u32) -> u64 {
+        0
+    }
 }
 
 /// A [`Processor`] whose ports are checked at run time, so that different ones stand in one chain.
@@ -172,6 +178,8 @@ pub trait DynProcessor {
     fn step(&mut self, record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Fault>;
     /// See [`Processor::stores`].
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store));
+    /// See [`Processor::warm`].
+    fn warm(&self, key: &Key<'_>, depth: u32) -> u64;
 }
 
 impl<P: Processor> DynProcessor for P {
@@ -199,6 +207,9 @@ impl<P: Processor> DynProcessor for P {
     }
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store)) {
         Processor::stores(self, visit);
+    }
+    fn warm(&self, key: &Key<'_>, depth: u32) -> u64 {
+        Processor::warm(self, key, depth)
     }
 }
 

@@ -1,8 +1,13 @@
-//! What a processor remembers: one value a key, decoded in memory, written out when a checkpoint asks.
+//! What a processor remembers: one value a key, decoded in memory, written out when a checkpoint asks, left on disk while it is
+//! not needed.
 
+use crate::processor::DynProcessor;
 use crate::{Fault, Key, Shape};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
 
@@ -10,6 +15,8 @@ use hashbrown::HashTable;
 pub trait Row: Default {
     /// Name of the store.
     const STORE: &'static str;
+    /// What values of one table have in common, kept once.
+    type Shared: Default;
     /// Schema of row `part`.
     fn shape(part: u32) -> &'static Shape;
     /// Gives each changed row to `put`; an empty one deletes. `scratch` is free to use.
@@ -17,7 +24,11 @@ pub trait Row: Default {
     /// Takes a row back; `None` where it cannot be read.
     fn load(&mut self, part: u32, bytes: &[u8]) -> Option<()>;
     /// Recomputes what is not stored, after the last row.
-    fn loaded(&mut self) {}
+    fn loaded(&mut self, _shared: &mut Self::Shared) {}
+    /// Bytes that it keeps outside of itself, about.
+    fn heap(&self) -> usize {
+        0
+    }
 }
 
 /// Stores a datum as the one row of its value.
@@ -26,6 +37,7 @@ macro_rules! datum_row {
     ($type:ident in $store:literal) => {
         impl $crate::Row for $type {
             const STORE: &'static str = $store;
+            type Shared = ();
 
             fn shape(_: u32) -> &'static $crate::Shape {
                 <$type as $crate::Datum>::SHAPE
@@ -48,6 +60,69 @@ macro_rules! datum_row {
 /// Receives changed rows: key, part, bytes.
 pub type PutRow<'a> = &'a mut dyn FnMut(&str, u32, &[u8]);
 
+/// Takes a row that was read: key, part, bytes.
+pub type TakeRow<'a> = &'a mut dyn FnMut(&str, u32, &[u8]) -> Result<(), Fault>;
+
+/// The rows of one task as its last finished checkpoint left them.
+pub trait Rows: Send + Sync {
+    /// Gives every row of one key of a store.
+    fn of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault>;
+    /// Gives every row of a store, key by key.
+    fn of_store(&self, store: &str, take: TakeRow<'_>) -> Result<(), Fault>;
+}
+
+/// Rows in memory, for a simulated log and for tests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowMap(pub BTreeMap<(String, String, u32), Vec<u8>>);
+
+impl RowMap {
+    /// Puts a changed row; an empty one deletes.
+    pub fn put(&mut self, store: &str, key: &str, part: u32, bytes: &[u8]) {
+        let place = (store.into(), key.into(), part);
+        match bytes.is_empty() {
+            true => self.0.remove(&place),
+            false => self.0.insert(place, bytes.into()),
+        };
+    }
+
+    /// Writes a checkpoint of a store.
+    pub fn checkpoint(&mut self, store: &mut dyn Store) {
+        let name = store.name();
+        store.checkpoint(&mut |key, part, bytes| self.put(name, key, part, bytes));
+    }
+
+    /// Writes a checkpoint of a processor, which then keeps nothing in memory that it can read again.
+    pub fn checkpoint_and_evict(&mut self, processor: &mut dyn DynProcessor) {
+        processor.stores(&mut |store| self.checkpoint(store));
+        let rows: Arc<dyn Rows> = Arc::new(self.clone());
+        processor.stores(&mut |store| drop(store.evict(0, &rows)));
+    }
+
+    /// Lets a new processor go on from these rows.
+    pub fn restore(&self, processor: &mut dyn DynProcessor) -> Result<(), Fault> {
+        let rows: Arc<dyn Rows> = Arc::new(self.clone());
+        let mut restored = Ok(());
+        processor.stores(&mut |store| {
+            if restored.is_ok() {
+                restored = store.restore(Arc::clone(&rows));
+            }
+        });
+        restored
+    }
+}
+
+impl Rows for RowMap {
+    fn of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault> {
+        let parts = self.0.range((store.into(), key.into(), 0)..=(store.into(), key.into(), u32::MAX));
+        parts.map(|((_, key, part), bytes)| take(key, *part, bytes)).collect()
+    }
+
+    fn of_store(&self, store: &str, take: TakeRow<'_>) -> Result<(), Fault> {
+        let from = self.0.range((store.into(), String::new(), 0)..);
+        from.take_while(|((name, ..), _)| name == store).map(|((_, key, part), bytes)| take(key, *part, bytes)).collect()
+    }
+}
+
 /// A store of any value, for the runtime.
 pub trait Store {
     /// Its name in `topology.toml`.
@@ -56,10 +131,13 @@ pub trait Store {
     fn shape(&self, part: u32) -> &'static Shape;
     /// Writes every changed row.
     fn checkpoint(&mut self, put: PutRow<'_>);
-    /// Takes a row back.
-    fn restore(&mut self, key: &str, part: u32, bytes: &[u8]) -> Result<(), Fault>;
-    /// Ends the restoring.
-    fn restored(&mut self);
+    /// Forgets everything and goes on from these rows, which hold what it wrote.
+    fn restore(&mut self, rows: Arc<dyn Rows>) -> Result<(), Fault>;
+    /// Bytes that it keeps in memory, about.
+    fn bytes(&self) -> usize;
+    /// Forgets values that were not used lately until no more than `limit` bytes are kept, and reads them again from these rows
+    /// when they are needed. What changed since the last checkpoint stays. Returns how many it forgot.
+    fn evict(&mut self, limit: usize, rows: &Arc<dyn Rows>) -> u64;
 }
 
 /// A key in its entry, or beside it where it is long: most look-ups compare without another cache miss.
@@ -101,67 +179,178 @@ impl Name {
 struct Entry<V> {
     name: Name,
     hash: u64,
+    /// Changed since the last checkpoint.
     dirty: bool,
+    /// Used since the hand of eviction last passed.
+    used: bool,
+    /// What the table counts for it; 0 where the place is free.
+    bytes: u32,
     value: V,
 }
 
+impl<V: Row> Entry<V> {
+    /// Bytes of an entry with nothing outside of it, its place in the index included.
+    const SIZE: usize = size_of::<Self>() + 5;
+
+    fn new(key: &Key<'_>) -> Self {
+        let name = Name::new(key.name);
+        Entry { name, hash: key.hash, dirty: false, used: true, bytes: Self::SIZE as u32, value: V::default() }
+    }
+
+    /// Counts it again; gives what it was counted for and what it is now.
+    fn weigh(&mut self) -> (usize, usize) {
+        let now = Self::SIZE + self.value.heap();
+        (core::mem::replace(&mut self.bytes, now as u32) as usize, now)
+    }
+}
+
 /// One value a key.
-pub struct Table<V> {
+pub struct Table<V: Row> {
     index: HashTable<u32>,
     entries: Vec<Entry<V>>,
     dirty: Vec<u32>,
+    /// Free places.
+    vacant: Vec<u32>,
+    shared: V::Shared,
+    bytes: usize,
+    /// Where the values are that are not in memory; none while there are none.
+    cold: Option<Arc<dyn Rows>>,
+    /// Where eviction goes on.
+    hand: usize,
 }
 
-impl<V> Default for Table<V> {
+impl<V: Row> Default for Table<V> {
     fn default() -> Self {
-        Table { index: HashTable::new(), entries: Vec::new(), dirty: Vec::new() }
+        Table {
+            index: HashTable::new(),
+            entries: Vec::new(),
+            dirty: Vec::new(),
+            vacant: Vec::new(),
+            shared: V::Shared::default(),
+            bytes: 0,
+            cold: None,
+            hand: 0,
+        }
     }
 }
 
 impl<V: Row> Table<V> {
     /// The value of a key, made where there is none, and written at the next checkpoint.
     #[inline]
-    pub fn entry(&mut self, key: &Key<'_>) -> &mut V {
-        let at = self.slot(key);
+    pub fn entry(&mut self, key: &Key<'_>) -> Result<&mut V, Fault> {
+        self.entry_and_shared(key).map(|(value, _)| value)
+    }
+
+    /// As [`Table::entry`], with what the values have in common.
+    #[inline]
+    pub fn entry_and_shared(&mut self, key: &Key<'_>) -> Result<(&mut V, &mut V::Shared), Fault> {
+        let at = match self.locate(key)? {
+            Some(at) => at,
+            None => self.insert(Entry::new(key)),
+        };
         let entry = &mut self.entries[at as usize];
+        entry.used = true;
         if !entry.dirty {
             entry.dirty = true;
             self.dirty.push(at);
         }
-        &mut entry.value
+        Ok((&mut entry.value, &mut self.shared))
     }
 
     /// The value of a key, where there is one.
     #[inline]
-    pub fn read(&self, key: &Key<'_>) -> Option<&V> {
-        let at = self.find(key)?;
-        Some(&self.entries[at as usize].value)
+    pub fn read(&mut self, key: &Key<'_>) -> Result<Option<&V>, Fault> {
+        let Some(at) = self.locate(key)? else { return Ok(None) };
+        let entry = &mut self.entries[at as usize];
+        entry.used = true;
+        Ok(Some(&entry.value))
     }
 
-    /// Every key and value, in no order that may reach an output.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
-        self.entries.iter().map(|entry| (entry.name.text(), &entry.value))
+    /// The value of a key, where it is in memory.
+    #[inline]
+    pub fn peek(&self, key: &Key<'_>) -> Option<&V> {
+        self.find(key).map(|at| &self.entries[at as usize].value)
     }
 
-    /// Every value, to change how it lies in memory but not what it says.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.entries.iter_mut().map(|entry| &mut entry.value)
+    /// Every key and value, in no order that may reach an output; for tables of few keys.
+    pub fn iter(&mut self) -> Result<impl Iterator<Item = (&str, &V)>, Fault> {
+        if let Some(cold) = self.cold.take() {
+            let mut names = Vec::new();
+            cold.of_store(V::STORE, &mut |key, _, _| {
+                if names.last().is_none_or(|last: &Box<str>| **last != *key) {
+                    names.push(key.into());
+                }
+                Ok(())
+            })?;
+            self.cold = Some(cold);
+            for name in names {
+                self.read(&Key::new(&name))?;
+            }
+            self.cold = None;
+        }
+        let values = self.entries.iter().filter(|entry| entry.bytes > 0);
+        Ok(values.map(|entry| (entry.name.text(), &entry.value)))
     }
 
+    #[inline]
     fn find(&self, key: &Key<'_>) -> Option<u32> {
         let entries = &self.entries;
         self.index.find(key.hash, |at| entries[*at as usize].name.is(key.name)).copied()
     }
 
-    fn slot(&mut self, key: &Key<'_>) -> u32 {
-        if let Some(at) = self.find(key) {
-            return at;
+    #[inline]
+    fn locate(&mut self, key: &Key<'_>) -> Result<Option<u32>, Fault> {
+        match self.find(key) {
+            None if self.cold.is_some() => self.fetch(key),
+            found => Ok(found),
         }
-        let at = self.entries.len() as u32;
-        self.entries.push(Entry { name: Name::new(key.name), hash: key.hash, dirty: false, value: V::default() });
+    }
+
+    /// Brings a value back to memory, where it has rows.
+    #[cold]
+    fn fetch(&mut self, key: &Key<'_>) -> Result<Option<u32>, Fault> {
+        let mut entry = Entry::<V>::new(key);
+        let mut found = false;
+        if let Some(cold) = &self.cold {
+            cold.of_key(V::STORE, key.name, &mut |name, part, bytes| {
+                found = true;
+                load(&mut entry.value, name, part, bytes)
+            })?;
+        }
+        if !found {
+            return Ok(None);
+        }
+        entry.value.loaded(&mut self.shared);
+        Ok(Some(self.insert(entry)))
+    }
+
+    fn insert(&mut self, mut entry: Entry<V>) -> u32 {
+        self.bytes += entry.weigh().1;
+        let hash = entry.hash;
+        let at = match self.vacant.pop() {
+            Some(at) => {
+                self.entries[at as usize] = entry;
+                at
+            }
+            None => {
+                self.entries.push(entry);
+                self.entries.len() as u32 - 1
+            }
+        };
         let entries = &self.entries;
-        self.index.insert_unique(key.hash, at, |at| entries[*at as usize].hash);
+        self.index.insert_unique(hash, at, |at| entries[*at as usize].hash);
         at
+    }
+
+    /// Takes a value out of memory; its place is free for another.
+    fn remove(&mut self, at: u32) {
+        let empty = Entry { bytes: 0, ..Entry::new(&Key { name: "", hash: 0 }) };
+        let removed = core::mem::replace(&mut self.entries[at as usize], empty);
+        self.bytes -= removed.bytes as usize;
+        if let Ok(found) = self.index.find_entry(removed.hash, |found| *found == at) {
+            found.remove();
+        }
+        self.vacant.push(at);
     }
 }
 
@@ -177,19 +366,41 @@ impl<V: Row> Store for Table<V> {
     fn checkpoint(&mut self, put: PutRow<'_>) {
         let mut scratch = Vec::new();
         for at in self.dirty.drain(..) {
-            let Entry { name, value, dirty, .. } = &mut self.entries[at as usize];
-            value.save(&mut scratch, &mut |part, bytes| put(name.text(), part, bytes));
-            *dirty = false;
+            let entry = &mut self.entries[at as usize];
+            let name = &entry.name;
+            entry.value.save(&mut scratch, &mut |part, bytes| put(name.text(), part, bytes));
+            entry.dirty = false;
+            let (before, now) = entry.weigh();
+            self.bytes = self.bytes - before + now;
         }
     }
 
-    fn restore(&mut self, key: &str, part: u32, bytes: &[u8]) -> Result<(), Fault> {
-        let at = self.slot(&Key::new(key));
-        load(&mut self.entries[at as usize].value, key, part, bytes)
+    fn restore(&mut self, rows: Arc<dyn Rows>) -> Result<(), Fault> {
+        *self = Table { cold: Some(rows), ..Table::default() };
+        Ok(())
     }
 
-    fn restored(&mut self) {
-        self.entries.iter_mut().for_each(|entry| entry.value.loaded());
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Second chance: a value that was used since the hand last passed is passed once more.
+    fn evict(&mut self, limit: usize, rows: &Arc<dyn Rows>) -> u64 {
+        let before = self.vacant.len();
+        if self.bytes > limit {
+            self.cold = Some(Arc::clone(rows));
+        }
+        let mut steps = 2 * self.entries.len();
+        while self.bytes > limit && steps > 0 {
+            steps -= 1;
+            self.hand = if self.hand + 1 < self.entries.len() { self.hand + 1 } else { 0 };
+            let entry = &mut self.entries[self.hand];
+            let used = core::mem::take(&mut entry.used);
+            if !used && !entry.dirty && entry.bytes > 0 {
+                self.remove(self.hand as u32);
+            }
+        }
+        (self.vacant.len() - before) as u64
     }
 }
 
@@ -229,12 +440,19 @@ impl<V: Row> Store for Single<V> {
         }
     }
 
-    fn restore(&mut self, key: &str, part: u32, bytes: &[u8]) -> Result<(), Fault> {
-        load(&mut self.value, key, part, bytes)
+    fn restore(&mut self, rows: Arc<dyn Rows>) -> Result<(), Fault> {
+        *self = Single::default();
+        rows.of_key(V::STORE, "", &mut |key, part, bytes| load(&mut self.value, key, part, bytes))?;
+        self.value.loaded(&mut V::Shared::default());
+        Ok(())
     }
 
-    fn restored(&mut self) {
-        self.value.loaded();
+    fn bytes(&self) -> usize {
+        size_of::<V>() + self.value.heap()
+    }
+
+    fn evict(&mut self, _: usize, _: &Arc<dyn Rows>) -> u64 {
+        0
     }
 }
 
@@ -246,14 +464,13 @@ fn load<V: Row>(value: &mut V, key: &str, part: u32, bytes: &[u8]) -> Result<(),
 mod tests {
     use super::*;
     use crate::Datum;
-    use std::collections::BTreeMap;
-    use std::string::String;
 
     #[derive(Default)]
     struct Count(i64);
 
     impl Row for Count {
         const STORE: &'static str = "counts";
+        type Shared = ();
         fn shape(_: u32) -> &'static Shape {
             i64::SHAPE
         }
@@ -268,32 +485,59 @@ mod tests {
         }
     }
 
+    fn count(table: &mut Table<Count>, name: &str) -> Option<i64> {
+        table.read(&Key::new(name)).expect("readable").map(|count| count.0)
+    }
+
+    fn add(table: &mut Table<Count>, name: &str, value: i64) {
+        table.entry(&Key::new(name)).expect("readable").0 += value;
+    }
+
     #[test]
     fn a_checkpoint_holds_what_changed_and_restores_the_whole() {
         let mut table = Table::<Count>::default();
-        let mut rows = BTreeMap::<String, Vec<u8>>::new();
-        let mut changed = |table: &mut Table<Count>| {
-            let before = rows.len();
-            let mut count = 0;
-            table.checkpoint(&mut |key, _, bytes| {
-                rows.insert(key.into(), bytes.into());
-                count += 1;
-            });
-            (count, rows.len() - before, rows.clone())
-        };
-        for name in ["a", "b", "a"] {
-            table.entry(&Key::new(name)).0 += 1;
-        }
-        assert_eq!(changed(&mut table).0, 2);
-        table.entry(&Key::new("b")).0 += 5;
-        let (count, new, rows) = changed(&mut table);
-        assert_eq!((count, new), (1, 0));
+        let mut rows = RowMap::default();
+        ["a", "b", "a"].iter().for_each(|name| add(&mut table, name, 1));
+        let mut written = 0;
+        table.checkpoint(&mut |key, part, bytes| {
+            written += 1;
+            rows.put("counts", key, part, bytes);
+        });
+        assert_eq!(written, 2);
+        add(&mut table, "b", 5);
+        table.checkpoint(&mut |key, part, bytes| {
+            written += 1;
+            rows.put("counts", key, part, bytes);
+        });
+        assert_eq!((written, rows.0.len()), (3, 2));
 
+        rows.put("counts", "d", 0, &[0x80]);
         let mut restored = Table::<Count>::default();
-        rows.iter().for_each(|(key, row)| restored.restore(key, 0, row).expect("readable"));
-        assert_eq!(restored.read(&Key::new("a")).map(|c| c.0), Some(2));
-        assert_eq!(restored.read(&Key::new("b")).map(|c| c.0), Some(6));
-        assert!(restored.read(&Key::new("c")).is_none());
-        assert!(restored.restore("d", 0, &[]).is_err());
+        restored.restore(Arc::new(rows)).expect("readable");
+        assert_eq!((count(&mut restored, "a"), count(&mut restored, "b"), count(&mut restored, "c")), (Some(2), Some(6), None));
+        assert!(restored.read(&Key::new("d")).is_err(), "an unreadable row stops");
+    }
+
+    #[test]
+    fn what_is_evicted_comes_back_and_what_changed_stays() {
+        let names: Vec<String> = (0..1_000).map(|at| format!("key-{at}")).collect();
+        let mut table = Table::<Count>::default();
+        let mut rows = RowMap::default();
+        names.iter().enumerate().for_each(|(at, name)| add(&mut table, name, at as i64));
+        let all = table.bytes();
+        rows.checkpoint(&mut table);
+        add(&mut table, "key-7", 100);
+        let rows: Arc<dyn Rows> = Arc::new(rows);
+        table.evict(all / 10, &rows);
+        assert!(table.bytes() <= all / 10, "{} of {all}", table.bytes());
+        assert_eq!(table.peek(&Key::new("key-7")).map(|count| count.0), Some(107));
+        let gone = names.iter().filter(|name| table.peek(&Key::new(name)).is_none()).count();
+        assert_eq!(gone, table.vacant.len());
+        for (at, name) in names.iter().enumerate().filter(|(at, _)| *at != 7) {
+            assert_eq!(count(&mut table, name), Some(at as i64), "{name}");
+        }
+        assert_eq!((table.bytes(), table.vacant.len(), table.entries.len()), (all, 0, 1_000), "places are used again");
+        assert_eq!(table.iter().expect("readable").count(), 1_000);
+        assert_eq!(count(&mut table, "nobody"), None);
     }
 }

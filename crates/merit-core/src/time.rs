@@ -21,11 +21,13 @@ impl EventTime {
     pub const LATEST: EventTime = EventTime(253_402_300_799_999);
 
     /// The number of the pane of `width` that holds this time.
+    #[inline]
     pub fn pane(self, width: Duration) -> i64 {
         self.0.div_euclid(width.0)
     }
 
     /// This time less `span`, or [`EventTime::MIN`] where that does not exist.
+    #[inline]
     pub fn before(self, span: Duration) -> EventTime {
         EventTime(self.0.saturating_sub(span.0))
     }

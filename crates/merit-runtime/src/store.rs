@@ -11,11 +11,18 @@
 use crate::RuntimeError;
 use crate::frame::{self, Frame};
 use crate::layout::Partition;
-use merit_core::Datum;
-use rocksdb::{ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use merit_core::table::TakeRow;
+use merit_core::{Datum, Fault, Rows};
+use rocksdb::{
+    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IteratorMode, Options, ReadOptions, SliceTransform,
+    WriteBatch, WriteOptions,
+};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const FORMAT: &str = "1";
+/// Bytes of a row's part, at the end of its key.
+const PART: usize = 4;
 const FAMILIES: [&str; 3] = ["log", "state", "meta"];
 
 /// How commits reach the disk.
@@ -56,6 +63,7 @@ fn options() -> Options {
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(2);
     options.set_max_total_wal_size(256 << 20);
+    options.set_db_write_buffer_size(160 << 20);
     // By default RocksDB drops, in silence, whatever lies behind a damaged place of its write-ahead log.
     options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::TolerateCorruptedTailRecords);
     options
@@ -69,6 +77,14 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
     let mut state = Options::default();
     state.set_compression_type(rocksdb::DBCompressionType::Lz4);
     state.set_write_buffer_size(32 << 20);
+    // The rows of a key are one prefix, so that a key without rows costs a look at filters.
+    state.set_prefix_extractor(SliceTransform::create("key", |row| &row[..row.len() - PART], Some(|row| row.len() > PART)));
+    state.set_memtable_prefix_bloom_ratio(0.05);
+    let mut table = BlockBasedOptions::default();
+    table.set_bloom_filter(10.0, false);
+    table.set_whole_key_filtering(false);
+    table.set_optimize_filters_for_memory(true);
+    state.set_block_based_table_factory(&table);
     let of = |name: &str| match name {
         "log" => log.clone(),
         "state" => state.clone(),
@@ -151,12 +167,24 @@ impl Store {
         rows.map(|row| row.map(|(key, value)| (String::from_utf8_lossy(&key).into_owned(), value.into())).map_err(failed("read"))).collect()
     }
 
-    /// Gives every state row under a prefix: key, part and row.
-    pub fn state(&self, prefix: &[u8], mut each: impl FnMut(&str, u32, &[u8]) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
-        for row in self.db.iterator_cf(self.family("state"), IteratorMode::From(prefix, Direction::Forward)) {
+    /// Gives every state row of a store: key, part and row. `prefix` is that of [`state_prefix`].
+    pub fn state(&self, prefix: &[u8], each: impl FnMut(&str, u32, &[u8]) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+        let mut whole = ReadOptions::default();
+        whole.set_total_order_seek(true);
+        self.scan(prefix, prefix, whole, each)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        how: ReadOptions,
+        mut each: impl FnMut(&str, u32, &[u8]) -> Result<(), RuntimeError>,
+    ) -> Result<(), RuntimeError> {
+        for row in self.db.iterator_cf_opt(self.family("state"), how, IteratorMode::From(from, Direction::Forward)) {
             let (key, value) = row.map_err(failed("read"))?;
             let Some(rest) = key.strip_prefix(prefix) else { break };
-            let parsed = rest.split_last_chunk::<4>().and_then(|(name, part)| {
+            let parsed = rest.split_last_chunk::<PART>().and_then(|(name, part)| {
                 let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?;
                 Some((name, u32::from_be_bytes(*part)))
             });
@@ -257,6 +285,49 @@ pub fn state_key(prefix: &[u8], key: &str, part: u32) -> Vec<u8> {
     row.push(0);
     row.extend_from_slice(&part.to_be_bytes());
     row
+}
+
+/// The state rows of one task.
+pub struct TaskRows {
+    /// Where they are.
+    pub store: Arc<Store>,
+    /// The task's sub-topology.
+    pub sub_topology: String,
+    /// Its partition.
+    pub partition: u32,
+}
+
+impl Rows for TaskRows {
+    fn of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault> {
+        let prefix = state_prefix(&self.sub_topology, self.partition, store);
+        let mut of_key = ReadOptions::default();
+        of_key.set_prefix_same_as_start(true);
+        self.scan(&prefix, &state_key(&prefix, key, 0), of_key, &mut |name, part, row| match name == key {
+            true => take(name, part, row),
+            false => Ok(()),
+        })
+    }
+
+    fn of_store(&self, store: &str, take: TakeRow<'_>) -> Result<(), Fault> {
+        let prefix = state_prefix(&self.sub_topology, self.partition, store);
+        let mut whole = ReadOptions::default();
+        whole.set_total_order_seek(true);
+        self.scan(&prefix, &prefix, whole, take)
+    }
+}
+
+impl TaskRows {
+    fn scan(&self, prefix: &[u8], from: &[u8], how: ReadOptions, take: TakeRow<'_>) -> Result<(), Fault> {
+        let mut refused = None;
+        let read = self.store.scan(prefix, from, how, |key, part, row| {
+            take(key, part, row).map_err(|fault| {
+                let cause = fault.to_string();
+                refused = Some(fault);
+                RuntimeError::Store { attempt: "read", cause }
+            })
+        });
+        read.map_err(|error| refused.unwrap_or_else(|| Fault(error.to_string())))
+    }
 }
 
 /// Reads a partition record by record.

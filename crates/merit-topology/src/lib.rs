@@ -39,7 +39,29 @@ pub struct Topology {
     pub sub_topologies: Vec<SubTopology>,
     /// `[parameters]`; values are text as written.
     pub settings: Settings,
+    /// `[runtime]`.
+    pub runtime: Runtime,
     lines: Lines,
+}
+
+/// Bounds of memory, and of what a start after a crash does again. No record depends on them: they are in no ConfigEpoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runtime {
+    /// `commit`: bytes of records that a commit gathers while the one before it is under way.
+    pub commit_bytes: u64,
+    /// `pending`: bytes of records at which the worker waits for the commit under way.
+    pub pending_bytes: u64,
+    /// `state`: bytes of state in memory; what was not used lately is left on disk. What the interval between two checkpoints
+    /// adds comes on top.
+    pub state_bytes: u64,
+    /// `checkpoint_inputs`: inputs between two checkpoints, which is what a start after a crash refolds at most.
+    pub checkpoint_inputs: u64,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Runtime { commit_bytes: 1 << 20, pending_bytes: 16 << 20, state_bytes: 2 << 30, checkpoint_inputs: 100_000 }
+    }
 }
 
 /// A log of records that is published.

@@ -4,12 +4,13 @@
 //! no such topology gets out, because one finding is enough for an `Err`.
 
 use crate::rule::{self, Rule};
-use crate::{Finding, Lines, Partitions, ProcessorSpec, SubTopology, Topic, Topology, by_line, path};
+use crate::{Finding, Lines, Partitions, ProcessorSpec, Runtime, SubTopology, Topic, Topology, by_line, path};
 use merit_core::record::Kinds;
 use merit_core::settings::join;
 use merit_core::{Kind, Settings};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use toml::de::{DeTable, DeValue};
 
 /// Reads the file. [`check`](crate::check) tells whether what it says makes sense.
@@ -75,8 +76,37 @@ fn read_topology(document: &Document, table: &DeTable<'_>) -> Topology {
     let sub_topologies: Vec<SubTopology> = subs.collect();
     check_from(document, &topics, &sub_topologies);
     let settings = file.take("parameters").map(|_| read_settings(file.table("parameters"))).unwrap_or_default();
+    let runtime = read_runtime(&mut file);
     file.finish();
-    Topology { application, origin, key_name, topics, sub_topologies, settings, lines: Lines::default() }
+    Topology { application, origin, key_name, topics, sub_topologies, settings, runtime, lines: Lines::default() }
+}
+
+/// The least and the most of each bound: one batch of the log, and what no machine of today has.
+fn read_runtime(file: &mut Fields<'_>) -> Runtime {
+    let default = Runtime::default();
+    if file.take("runtime").is_none() {
+        return default;
+    }
+    let mut fields = file.fields("runtime");
+    let runtime = Runtime {
+        commit_bytes: fields.size("commit", default.commit_bytes, 64 << 10..=1 << 30),
+        pending_bytes: fields.size("pending", default.pending_bytes, 1 << 20..=4 << 30),
+        state_bytes: fields.size("state", default.state_bytes, 16 << 20..=16 << 40),
+        checkpoint_inputs: fields.number("checkpoint_inputs", default.checkpoint_inputs, 1..=100_000_000),
+    };
+    if runtime.pending_bytes < runtime.commit_bytes {
+        fields.refuse("pending", rule::WRONG_VALUE, "pending must not be less than commit");
+    }
+    fields.finish();
+    runtime
+}
+
+/// Reads `64KiB`, `1MiB` or `2GiB`.
+fn bytes_of(text: &str) -> Option<u64> {
+    let unit = [("KiB", 10), ("MiB", 20), ("GiB", 30)].into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let (digits, shift) = unit?;
+    digits.bytes().all(|digit| digit.is_ascii_digit()).then_some(())?;
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 fn read_topic(name: &str, mut fields: Fields<'_>) -> Topic {
@@ -232,6 +262,20 @@ impl<'a> Fields<'a> {
     fn flag(&mut self, name: &str) -> bool {
         let value = self.take(name);
         self.read(name, value, "true or false", DeValue::as_bool)
+    }
+
+    /// A number of bytes with its unit.
+    fn size(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let Some(value) = self.take(name) else { return default };
+        let wanted = format!("a size of {}KiB to {}GiB, such as 64KiB, 16MiB or 2GiB", range.start() >> 10, range.end() >> 30);
+        self.read(name, Some(value), &wanted, |value| value.as_str().and_then(bytes_of).filter(|size| range.contains(size)))
+    }
+
+    fn number(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let Some(value) = self.take(name) else { return default };
+        let wanted = format!("a number of {} to {}", range.start(), range.end());
+        let read = |value: &DeValue<'_>| value.as_integer()?.to_string().parse().ok().filter(|number| range.contains(number));
+        self.read(name, Some(value), &wanted, read)
     }
 
     fn partitions(&mut self, name: &str) -> Partitions {

@@ -68,8 +68,7 @@ impl Import {
             }
             sources.push(source);
         }
-        let mut options = Options { commit_records: self.commit_rows, ..Options::default() };
-        options.checkpoint_inputs = self.checkpoint_inputs.unwrap_or(options.checkpoint_inputs);
+        let options = Options { commit_records: self.commit_rows, checkpoint_inputs: self.checkpoint_inputs, ..Options::default() };
         let mut engine = session::open(&self.place, self.audit_key.as_ref(), options)?;
         let (known, finished) = positions(&engine)?;
         let mut merge = Merge::new(sources, &known)?;
@@ -82,7 +81,7 @@ impl Import {
         } else {
             Vec::new()
         };
-        let refolded = engine.refolded;
+        let (refolded, evicted) = (engine.refolded, engine.evicted);
         let layout = Arc::clone(engine.layout());
         let store = engine.close(meta)?;
         out.progress("");
@@ -90,6 +89,7 @@ impl Import {
             rows: rows - before,
             before,
             refolded,
+            evicted,
             elapsed: started.elapsed(),
             data_dir: &self.place.data_dir,
             sorted: self.sort,

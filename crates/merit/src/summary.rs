@@ -20,6 +20,8 @@ pub(crate) struct Run<'a> {
     pub(crate) before: u64,
     /// Inputs that were folded again at the start.
     pub(crate) refolded: u64,
+    /// Values of state that were left on disk to stay within the bound of memory.
+    pub(crate) evicted: u64,
     pub(crate) elapsed: Duration,
     pub(crate) data_dir: &'a Path,
     pub(crate) sorted: bool,
@@ -61,7 +63,7 @@ pub(crate) fn print(store: &Store, layout: &Layout, run: &Run<'_>, out: &mut Out
     if out.json {
         let partitions: Vec<Value> = sums.iter().map(conservation_json).collect();
         let tiers: Vec<&Value> = moves.iter().map(|(_, _, value)| value).collect();
-        let value = json!({ "rows": run.rows, "rowsBefore": run.before, "refolded": run.refolded, "seconds": run.elapsed.as_secs_f64(),
+        let value = json!({ "rows": run.rows, "rowsBefore": run.before, "refolded": run.refolded, "evicted": run.evicted, "seconds": run.elapsed.as_secs_f64(),
             "partitions": partitions, "rejectedByRule": rules, "tierChanges": tiers, "allocations": allocations, "pools": pools });
         out.line(value.to_string())?;
     } else {

@@ -60,7 +60,7 @@ impl Step<'_, '_> {
     pub(crate) fn request(&mut self, request: &RequestAllocation<'_>, verdict: Verdict) -> Result<(), Fault> {
         let &RequestAllocation { promotion_id, agent_id, pool, delta, reason, requested_by, .. } = request;
         let allocation_id = verdict.allocation_id;
-        let entity = self.books.entities.entry(&Key::new(agent_id));
+        let entity = self.books.entities.entry(&Key::new(agent_id))?;
         let division: Box<str> = request.division_id.or(entity.division.as_deref()).unwrap_or(DEFAULT_DIVISION).into();
         entity.claims.push(Claim { allocation_id, promotion_id });
         let parents: Vec<Uuid> = promotion_id.into_iter().chain([verdict.id]).collect();
@@ -86,7 +86,7 @@ impl Step<'_, '_> {
     /// A person approves. What waits for units or time has been approved already and is looked at again.
     pub(crate) fn approve(&mut self, approve: &Approve<'_>, pool: &str, verdict: Option<Verdict>) -> Result<(), Fault> {
         let id = approve.allocation_id;
-        let (cure, mut live) = match self.take_waiting(id) {
+        let (cure, mut live) = match self.take_waiting(id)? {
             Ok(found) => found,
             Err(rule) => return self.refuse("Approve", pool, Some(id), rule),
         };
@@ -98,7 +98,7 @@ impl Step<'_, '_> {
             }
             (None, Cure::Units) => self.judge_again(id, live),
             (None, Cure::Time) => {
-                self.keep(id, live);
+                self.keep(id, live)?;
                 Ok(())
             }
             (None, Cure::Person | Cure::Nothing) => Err(Fault(format!("allocation {id} was approved without a verdict of the gate"))),
@@ -107,7 +107,7 @@ impl Step<'_, '_> {
 
     /// A person, or a policy of another system, ends what waits.
     pub(crate) fn reject(&mut self, reject: &Reject<'_>, pool: &str) -> Result<(), Fault> {
-        let live = match self.take_waiting(reject.allocation_id) {
+        let live = match self.take_waiting(reject.allocation_id)? {
             Ok((_, live)) => live,
             Err(rule) => return self.refuse("Reject", pool, Some(reject.allocation_id), rule),
         };
@@ -121,7 +121,7 @@ impl Step<'_, '_> {
     ///
     /// A promotion that obtained nothing has nothing to give back; only a command from outside is told so.
     pub(crate) fn release(&mut self, release: &Release<'_>, outside: bool) -> Result<(), Fault> {
-        let claims = self.books.entities.read(&Key::new(release.agent_id)).map_or(&[][..], |entity| &entity.claims);
+        let claims = self.books.entities.read(&Key::new(release.agent_id))?.map_or(&[][..], |entity| &entity.claims);
         let meant = |claim: &&Claim| match (release.allocation_id, release.promotion_id) {
             (Some(id), _) => claim.allocation_id == id,
             (None, promotion) => promotion.is_some() && claim.promotion_id == promotion,
@@ -134,7 +134,10 @@ impl Step<'_, '_> {
         if given_back || !outside {
             return Ok(());
         }
-        let unknown = release.allocation_id.is_some_and(|id| self.books.allocations.read(&Key::new(&name(id))).is_none());
+        let unknown = match release.allocation_id {
+            Some(id) => self.books.allocations.read(&Key::new(&name(id)))?.is_none(),
+            None => false,
+        };
         let rule = if unknown { "allocation_unknown" } else { "nothing_to_release" };
         self.refuse("Release", release.pool, release.allocation_id, rule)
     }
@@ -146,13 +149,13 @@ impl Step<'_, '_> {
         let ending = Ending { policy_id: "released", reason, findings: &[], rejected_by: requested_by, outcome: Outcome::Released };
         let given_back = match &mut live.phase {
             Phase::Waiting(_) => {
-                self.unindex(id, &live);
+                self.unindex(id, &live)?;
                 self.end(id, &live, &ending, &[])?;
                 return Ok(true);
             }
-            Phase::Approved(reservation) if self.books.entities.entry(&Key::new(&live.agent_id)).target(&live.pool).unqueue(id) => {
+            Phase::Approved(reservation) if self.books.entities.entry(&Key::new(&live.agent_id))?.target(&live.pool).unqueue(id) => {
                 let limited = reservation.limited;
-                let lines = self.accounts(&live).void(live.delta, limited)?;
+                let lines = self.accounts(&live)?.void(live.delta, limited)?;
                 self.end(id, &live, &ending, &lines)?;
                 self.recheck(&live.pool)?;
                 return Ok(true);
@@ -170,14 +173,14 @@ impl Step<'_, '_> {
             Phase::Draining(_) => false,
         };
         let (agent_id, pool) = (live.agent_id.clone(), live.pool.clone());
-        self.keep(id, live);
+        self.keep(id, live)?;
         self.dispatch_next(&agent_id, &pool)?;
         Ok(given_back)
     }
 
     /// Looks again at what waits for units or time, with the static rules of now: the cooldown is over.
     pub(crate) fn look(&mut self, id: Uuid) -> Result<(), Fault> {
-        let (_, live) = self.take_waiting(id).map_err(|rule| Fault(format!("allocation {id} is on a list of waiting ones: {rule}")))?;
+        let (_, live) = self.take_waiting(id)?.map_err(|rule| Fault(format!("allocation {id} is on a list of waiting ones: {rule}")))?;
         self.judge_again(id, live)
     }
 
@@ -191,7 +194,7 @@ impl Step<'_, '_> {
     /// While a person has to speak the ledger is not asked: everything is judged as it is when the person spoke.
     fn decide(&mut self, id: Uuid, live: Box<Live>, mut findings: Vec<Finding>, not_before: Option<EventTime>) -> Result<(), Fault> {
         let cure_of = |findings: &[Finding]| merit_policy::rule::cure(findings.iter().map(|finding| finding.rule));
-        let pool = self.books.pools.read(&Key::new(&live.pool));
+        let pool = self.books.pools.read(&Key::new(&live.pool))?;
         if let Some(pool) = pool
             && cure_of(&findings) != Some(Cure::Person)
         {
@@ -226,12 +229,12 @@ impl Step<'_, '_> {
             };
             self.emit(&live.pool, &record)?;
         }
-        self.keep(id, live);
+        self.keep(id, live)?;
         Ok(())
     }
 
     fn grant(&mut self, id: Uuid, mut live: Box<Live>) -> Result<(), Fault> {
-        let (lines, limited) = self.accounts(&live).reserve(live.delta)?;
+        let (lines, limited) = self.accounts(&live)?.reserve(live.delta)?;
         let record = AllocationApproved {
             allocation_id: id,
             agent_id: &live.agent_id,
@@ -245,8 +248,8 @@ impl Step<'_, '_> {
         let approval = self.emit(&live.pool, &record)?;
         live.phase = Phase::Approved(Reservation { approval, limited, give_back: None });
         let (agent_id, pool) = (live.agent_id.clone(), live.pool.clone());
-        self.keep(id, live);
-        self.books.entities.entry(&Key::new(&agent_id)).target(&pool).queue.push_back(id);
+        self.keep(id, live)?;
+        self.books.entities.entry(&Key::new(&agent_id))?.target(&pool).queue.push_back(id);
         self.dispatch_next(&agent_id, &pool)
     }
 
@@ -267,15 +270,16 @@ impl Step<'_, '_> {
             parents: List::Slice(&[live.request, live.verdict]),
         };
         self.emit(&live.pool, &record)?;
-        self.forget(id, live);
+        self.forget(id, live)?;
         self.tell(id, live, ending.outcome, ending.reason)
     }
 
     /// An allocation ended: its entity has it no more.
-    pub(crate) fn forget(&mut self, id: Uuid, live: &Live) {
+    pub(crate) fn forget(&mut self, id: Uuid, live: &Live) -> Result<(), Fault> {
         // Its row says that it was there.
-        self.books.allocations.entry(&Key::new(&name(id))).live = None;
-        self.books.entities.entry(&Key::new(&live.agent_id)).claims.retain(|claim| claim.allocation_id != id);
+        self.books.allocations.entry(&Key::new(&name(id)))?.live = None;
+        self.books.entities.entry(&Key::new(&live.agent_id))?.claims.retain(|claim| claim.allocation_id != id);
+        Ok(())
     }
 
     /// Tells the promoter how it went.
@@ -294,66 +298,68 @@ impl Step<'_, '_> {
     }
 
     /// The accounts that an allocation touches.
-    pub(crate) fn accounts<'a>(&'a mut self, live: &'a Live) -> Accounts<'a> {
-        let of_pool = self.books.pools.entry(&Key::new(&live.pool));
-        let of_entity = self.books.entities.entry(&Key::new(&live.agent_id)).target(&live.pool);
-        Accounts { pool: &live.pool, division: &live.division, agent: &live.agent_id, of_pool, of_entity }
+    pub(crate) fn accounts<'a>(&'a mut self, live: &'a Live) -> Result<Accounts<'a>, Fault> {
+        let of_pool = self.books.pools.entry(&Key::new(&live.pool))?;
+        let of_entity = self.books.entities.entry(&Key::new(&live.agent_id))?.target(&live.pool);
+        Ok(Accounts { pool: &live.pool, division: &live.division, agent: &live.agent_id, of_pool, of_entity })
     }
 
     /// Takes an allocation out that must be alive, until [`Step::keep`] or [`Step::forget`].
     pub(crate) fn take(&mut self, id: Uuid) -> Result<Box<Live>, Fault> {
-        let live = self.books.allocations.entry(&Key::new(&name(id))).live.take();
+        let live = self.books.allocations.entry(&Key::new(&name(id)))?.live.take();
         live.ok_or_else(|| Fault(format!("allocation {id} is referred to and not alive")))
     }
 
     /// Puts an allocation back, and on the list of what it waits for.
-    pub(crate) fn keep(&mut self, id: Uuid, live: Box<Live>) {
+    pub(crate) fn keep(&mut self, id: Uuid, live: Box<Live>) -> Result<(), Fault> {
         if let Phase::Waiting(wait) = &live.phase {
             match (wait.cure(), wait.not_before) {
                 (Some(Cure::Time), Some(due)) => {
                     self.books.clock.write().timers.insert((due, id));
                 }
                 (Some(Cure::Units), _) => {
-                    self.books.pools.entry(&Key::new(&live.pool)).waiting.insert(id);
+                    self.books.pools.entry(&Key::new(&live.pool))?.waiting.insert(id);
                 }
                 (Some(Cure::Time | Cure::Person | Cure::Nothing) | None, _) => {}
             }
         }
-        self.books.allocations.entry(&Key::new(&name(id))).live = Some(live);
+        self.books.allocations.entry(&Key::new(&name(id)))?.live = Some(live);
+        Ok(())
     }
 
     /// Takes an allocation out that waits, with what it waits for; or the rule that speaks against it.
-    fn take_waiting(&mut self, id: Uuid) -> Result<(Cure, Box<Live>), &'static str> {
+    fn take_waiting(&mut self, id: Uuid) -> Result<Result<(Cure, Box<Live>), &'static str>, Fault> {
         let key = name(id);
-        let Some(allocation) = self.books.allocations.read(&Key::new(&key)) else {
-            return Err("allocation_unknown");
+        let Some(allocation) = self.books.allocations.read(&Key::new(&key))? else {
+            return Ok(Err("allocation_unknown"));
         };
         match allocation.live.as_deref() {
             Some(Live { phase: Phase::Waiting(wait), .. }) => {
                 let cure = wait.cure();
-                match (cure, self.books.allocations.entry(&Key::new(&key)).live.take()) {
+                match (cure, self.books.allocations.entry(&Key::new(&key))?.live.take()) {
                     (Some(cure), Some(live)) => {
-                        self.unindex(id, &live);
-                        Ok((cure, live))
+                        self.unindex(id, &live)?;
+                        Ok(Ok((cure, live)))
                     }
-                    _ => Err("allocation_not_pending"),
+                    _ => Ok(Err("allocation_not_pending")),
                 }
             }
-            Some(_) | None => Err("allocation_not_pending"),
+            Some(_) | None => Ok(Err("allocation_not_pending")),
         }
     }
 
-    fn unindex(&mut self, id: Uuid, live: &Live) {
+    fn unindex(&mut self, id: Uuid, live: &Live) -> Result<(), Fault> {
         if let Phase::Waiting(wait) = &live.phase {
             match (wait.cure(), wait.not_before) {
                 (Some(Cure::Time), Some(due)) => {
                     self.books.clock.write().timers.remove(&(due, id));
                 }
                 (Some(Cure::Units), _) => {
-                    self.books.pools.entry(&Key::new(&live.pool)).waiting.remove(&id);
+                    self.books.pools.entry(&Key::new(&live.pool))?.waiting.remove(&id);
                 }
                 (Some(Cure::Time | Cure::Person | Cure::Nothing) | None, _) => {}
             }
         }
+        Ok(())
     }
 }

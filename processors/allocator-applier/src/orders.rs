@@ -22,7 +22,7 @@ impl Target {
 impl Step<'_, '_> {
     /// Orders the next change of what an entity holds in a pool, unless an order is under way.
     pub(crate) fn dispatch_next(&mut self, agent_id: &str, pool: &str) -> Result<(), Fault> {
-        let target = self.books.entities.entry(&Key::new(agent_id)).target(pool);
+        let target = self.books.entities.entry(&Key::new(agent_id))?.target(pool);
         if target.order.is_some() {
             return Ok(());
         }
@@ -35,8 +35,8 @@ impl Step<'_, '_> {
             Phase::Waiting(_) | Phase::Approved(_) | Phase::Applied(_) | Phase::Confirmed(_) => held.checked_add(live.delta),
         };
         let quantity = quantity.ok_or_else(|| Fault(format!("entity {agent_id:?} holds {held} in pool {pool:?}, less than drains")))?;
-        self.keep(id, live);
-        let target = self.books.entities.entry(&Key::new(agent_id)).target(pool);
+        self.keep(id, live)?;
+        let target = self.books.entities.entry(&Key::new(agent_id))?.target(pool);
         target.fence += 1;
         let fence = target.fence;
         target.order = Some(Order { allocation_id: id, fence, quantity });
@@ -46,7 +46,7 @@ impl Step<'_, '_> {
 
     /// The cluster took an order. What it says about another than the one under way is old.
     pub(crate) fn acked(&mut self, acked: &Acked<'_>) -> Result<(), Fault> {
-        let Some(order) = self.order(acked.agent_id, acked.pool) else {
+        let Some(order) = self.order(acked.agent_id, acked.pool)? else {
             return Ok(());
         };
         if order.allocation_id != acked.allocation_id || order.fence != acked.fence {
@@ -54,17 +54,17 @@ impl Step<'_, '_> {
         }
         let mut live = self.take(order.allocation_id)?;
         self.apply(order.allocation_id, &mut live, acked.external_ref)?;
-        self.keep(order.allocation_id, live);
+        self.keep(order.allocation_id, live)?;
         Ok(())
     }
 
     /// The cluster was seen to hold what the order under way asks for.
     pub(crate) fn observed(&mut self, observed: &Observed<'_>) -> Result<(), Fault> {
         let &Observed { agent_id, pool, fence, quantity } = observed;
-        let Some(order) = self.order(agent_id, pool).filter(|order| order.fence <= fence && order.quantity == quantity) else {
+        let Some(order) = self.order(agent_id, pool)?.filter(|order| order.fence <= fence && order.quantity == quantity) else {
             return Ok(());
         };
-        let target = self.books.entities.entry(&Key::new(agent_id)).target(pool);
+        let target = self.books.entities.entry(&Key::new(agent_id))?.target(pool);
         target.order = None;
         target.quantity = quantity;
         let id = order.allocation_id;
@@ -84,27 +84,28 @@ impl Step<'_, '_> {
     /// The cluster cannot carry out an order. One that gives back stands until it is observed: its units are not free.
     pub(crate) fn refused(&mut self, refused: &Refused<'_>) -> Result<(), Fault> {
         let &Refused { allocation_id: id, agent_id, pool, fence, reason } = refused;
-        if self.order(agent_id, pool).is_none_or(|order| order.allocation_id != id || order.fence != fence) {
+        if self.order(agent_id, pool)?.is_none_or(|order| order.allocation_id != id || order.fence != fence) {
             return Ok(());
         }
         let live = self.take(id)?;
         let limited = match &live.phase {
             Phase::Approved(reservation) | Phase::Applied(reservation) => reservation.limited,
             Phase::Waiting(_) | Phase::Confirmed(_) | Phase::Draining(_) => {
-                self.keep(id, live);
+                self.keep(id, live)?;
                 return Ok(());
             }
         };
-        let lines = self.accounts(&live).void(live.delta, limited)?;
+        let lines = self.accounts(&live)?.void(live.delta, limited)?;
         let ending = Ending { policy_id: "cluster_refused", reason, findings: &[], rejected_by: "cluster", outcome: Outcome::Rejected };
         self.end(id, &live, &ending, &lines)?;
-        self.books.entities.entry(&Key::new(agent_id)).target(pool).order = None;
+        self.books.entities.entry(&Key::new(agent_id))?.target(pool).order = None;
         self.dispatch_next(agent_id, pool)?;
         self.recheck(pool)
     }
 
-    fn order(&self, agent_id: &str, pool: &str) -> Option<Order> {
-        self.books.entities.read(&Key::new(agent_id))?.targets.get(pool)?.order
+    fn order(&mut self, agent_id: &str, pool: &str) -> Result<Option<Order>, Fault> {
+        let entity = self.books.entities.read(&Key::new(agent_id))?;
+        Ok(entity.and_then(|entity| entity.targets.get(pool)?.order))
     }
 
     /// Notes the acknowledgement of an approved allocation; once.
@@ -134,7 +135,7 @@ impl Step<'_, '_> {
             return Err(Fault(format!("allocation {id} is confirmed and was not applied")));
         };
         let reservation = reservation.clone();
-        let lines = self.accounts(&live).post(live.delta, reservation.limited)?;
+        let lines = self.accounts(&live)?.post(live.delta, reservation.limited)?;
         let record = AllocationConfirmed {
             allocation_id: id,
             agent_id: &live.agent_id,
@@ -151,7 +152,7 @@ impl Step<'_, '_> {
         if let Some(back) = &reservation.give_back {
             self.drain(id, &mut live, confirmation, &back.reason, &back.requested_by)?;
         }
-        self.keep(id, live);
+        self.keep(id, live)?;
         Ok(())
     }
 
@@ -169,12 +170,12 @@ impl Step<'_, '_> {
         };
         let draining = self.emit(&live.pool, &record)?;
         live.phase = Phase::Draining(draining);
-        self.books.entities.entry(&Key::new(&live.agent_id)).target(&live.pool).queue.push_back(id);
+        self.books.entities.entry(&Key::new(&live.agent_id))?.target(&live.pool).queue.push_back(id);
         Ok(())
     }
 
     fn released(&mut self, id: Uuid, live: &Live, quantity: u64, draining: Uuid) -> Result<(), Fault> {
-        let lines = self.accounts(live).give_back(live.delta)?;
+        let lines = self.accounts(live)?.give_back(live.delta)?;
         let record = AllocationReleased {
             allocation_id: id,
             agent_id: &live.agent_id,
@@ -186,7 +187,7 @@ impl Step<'_, '_> {
             parents: List::Slice(&[draining]),
         };
         self.emit(&live.pool, &record)?;
-        self.forget(id, live);
+        self.forget(id, live)?;
         self.tell(id, live, Outcome::Released, "given back")?;
         self.recheck(&live.pool)
     }

@@ -16,11 +16,11 @@ impl Step<'_, '_> {
     /// Creates a pool or changes its size. Units in use stay: a pool under its use gives nothing until enough came back.
     pub(crate) fn define_pool(&mut self, definition: &DefinePool<'_>) -> Result<(), Fault> {
         let &DefinePool { pool, capacity, state } = definition;
-        if let Some((rule, detail)) = refuse_definition(self.books.pools.read(&Key::new(pool)), capacity) {
+        if let Some((rule, detail)) = refuse_definition(self.books.pools.read(&Key::new(pool))?, capacity) {
             let refused = CommandRefused { command: "DefinePool", pool, allocation_id: None, rule, detail: &detail };
             return self.emit(pool, &refused).map(|_| ());
         }
-        let of_pool = self.books.pools.entry(&Key::new(pool));
+        let of_pool = self.books.pools.entry(&Key::new(pool))?;
         of_pool.capacity = capacity;
         of_pool.state = state;
         let mut lines = Vec::new();
@@ -32,11 +32,11 @@ impl Step<'_, '_> {
     /// Sets a division's share of a pool.
     pub(crate) fn set_quota(&mut self, quota: &SetQuota<'_>) -> Result<(), Fault> {
         let &SetQuota { pool, division_id, nominal } = quota;
-        if let Some((rule, detail)) = refuse_quota(self.books.pools.read(&Key::new(pool)), division_id, nominal) {
+        if let Some((rule, detail)) = refuse_quota(self.books.pools.read(&Key::new(pool))?, division_id, nominal) {
             let refused = CommandRefused { command: "SetQuota", pool, allocation_id: None, rule, detail: &detail };
             return self.emit(pool, &refused).map(|_| ());
         }
-        let of_pool = self.books.pools.entry(&Key::new(pool));
+        let of_pool = self.books.pools.entry(&Key::new(pool))?;
         of_pool.divisions.entry(division_id.into()).or_default().nominal = Some(nominal);
         let mut lines = Vec::new();
         let of_entity = &mut Target::default();
@@ -54,10 +54,10 @@ impl Step<'_, '_> {
     pub(crate) fn look_at_waiting(&mut self, recheck: &Recheck<'_>) -> Result<(), Fault> {
         let &Recheck { pool, after } = recheck;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let waiting = self.books.pools.read(&Key::new(pool)).map(|pool| pool.waiting.range((from, Bound::Unbounded)));
+        let waiting = self.books.pools.read(&Key::new(pool))?.map(|pool| pool.waiting.range((from, Bound::Unbounded)));
         let ids: Vec<Uuid> = waiting.into_iter().flatten().take(BATCH).copied().collect();
         for id in &ids {
-            if !self.books.pools.read(&Key::new(pool)).is_some_and(worth_a_recheck) {
+            if !self.books.pools.read(&Key::new(pool))?.is_some_and(worth_a_recheck) {
                 return Ok(());
             }
             self.look(*id)?;
@@ -69,7 +69,7 @@ impl Step<'_, '_> {
     }
 
     fn recheck_behind(&mut self, pool: &str, after: Option<Uuid>) -> Result<(), Fault> {
-        if !self.books.pools.read(&Key::new(pool)).is_some_and(worth_a_recheck) {
+        if !self.books.pools.read(&Key::new(pool))?.is_some_and(worth_a_recheck) {
             return Ok(());
         }
         self.emit(pool, &Recheck { pool, after }).map(|_| ())

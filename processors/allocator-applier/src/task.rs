@@ -39,7 +39,7 @@ impl Processor for AllocatorApplier {
                 Ok(())
             }
             In::EntityAssigned(home) => {
-                self.assign(home);
+                self.assign(home)?;
                 Ok(())
             }
             In::PolicyBundle(record) => {
@@ -114,8 +114,9 @@ impl AllocatorApplier {
         }
     }
 
-    fn assign(&mut self, home: &EntityAssigned<'_>) {
-        self.books.entities.entry(&Key::new(home.agent_id)).division = Some(home.division_id.into());
+    fn assign(&mut self, home: &EntityAssigned<'_>) -> Result<(), Fault> {
+        self.books.entities.entry(&Key::new(home.agent_id))?.division = Some(home.division_id.into());
+        Ok(())
     }
 }
 

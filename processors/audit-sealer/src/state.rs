@@ -53,6 +53,7 @@ datum! {
 
 impl Row for ChainState {
     const STORE: &'static str = "audit-heads";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         ChainRow::SHAPE
@@ -99,6 +100,7 @@ datum! {
 
 impl Row for LogState {
     const STORE: &'static str = "audit-log";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         LogRow::SHAPE

@@ -51,7 +51,7 @@ impl Processor for AuditSealer {
 impl AuditSealer {
     fn seal(&mut self, time: EventTime, record: &AuditLeaf<'_>, out: &mut Outbox<'_, AuditSealerPorts>) -> Result<(), Fault> {
         let key = Key::new(record.stream);
-        let chain = self.chains.entry(&key);
+        let chain = self.chains.entry(&key)?;
         let finding = logic::judge(&self.params.origin, &self.log.read().keys, chain, record);
         if finding == Finding::Duplicate {
             return Ok(());
@@ -69,8 +69,8 @@ impl AuditSealer {
         Ok(())
     }
 
-    fn emit_heads(&self, time: EventTime, out: &mut Outbox<'_, AuditSealerPorts>) -> Result<(), Fault> {
-        let ends = self.chains.iter().filter_map(|(stream, chain)| Some((stream, chain.next.checked_sub(1)?, *chain.last()?)));
+    fn emit_heads(&mut self, time: EventTime, out: &mut Outbox<'_, AuditSealerPorts>) -> Result<(), Fault> {
+        let ends = self.chains.iter()?.filter_map(|(stream, chain)| Some((stream, chain.next.checked_sub(1)?, *chain.last()?)));
         let mut heads: Vec<StreamHead<'_>> = ends.map(|(stream, sequence, hash)| StreamHead { stream, sequence, hash }).collect();
         heads.sort_unstable_by_key(|head| head.stream);
         out.emit(Key::new(&self.params.origin), time, &StreamHeads { heads: List::Slice(&heads) })?;

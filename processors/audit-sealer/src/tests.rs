@@ -3,8 +3,8 @@ use crate::{AuditSealer, HEADS_EVERY};
 use merit_audit::{Chain, Entry, Leaf, Signer, Source};
 use merit_core::processor::Configuration;
 use merit_core::record::{AuditIncident, AuditLeaf, ConfigEpoch, StreamHeads};
+use merit_core::table::RowMap;
 use merit_core::{Datum, Digest, EventTime, Fault, Head, Key, Kind, List, Outbox, Payload, Processor, Settings, Sink, Uuid};
-use std::collections::BTreeMap;
 
 const ORIGIN: &str = "merit.example/audit";
 const STREAM: &str = "evaluate/0/aaaa";
@@ -42,12 +42,12 @@ fn signer(secret: u8) -> Signer {
 struct Bench {
     sealer: AuditSealer,
     emitted: Emitted,
-    rows: BTreeMap<(&'static str, String, u32), Vec<u8>>,
+    rows: RowMap,
 }
 
 impl Bench {
     fn new() -> Bench {
-        let mut bench = Bench { sealer: AuditSealer::default(), emitted: Emitted::default(), rows: BTreeMap::new() };
+        let mut bench = Bench { sealer: AuditSealer::default(), emitted: Emitted::default(), rows: RowMap::default() };
         bench.configure();
         bench.epoch(&signer(7));
         bench
@@ -100,20 +100,10 @@ impl Bench {
 
     /// The sealer as it comes back from a checkpoint.
     fn restart(&mut self) {
-        let rows = &mut self.rows;
-        self.sealer.stores(&mut |store| {
-            let name = store.name();
-            store.checkpoint(&mut |key, part, bytes| drop(rows.insert((name, key.to_string(), part), bytes.to_vec())));
-        });
+        self.rows.checkpoint_and_evict(&mut self.sealer);
         self.sealer = AuditSealer::default();
         self.configure();
-        self.sealer.stores(&mut |store| {
-            let name = store.name();
-            for ((_, key, part), bytes) in self.rows.iter().filter(|((store, ..), _)| *store == name) {
-                store.restore(key, *part, bytes).expect("readable");
-            }
-            store.restored();
-        });
+        self.rows.restore(&mut self.sealer).expect("readable");
     }
 }
 

@@ -3,7 +3,8 @@
 //! Reads: ScoreUpdated, EntityAssigned, ProposePromotion, AllocationOutcome, Tick.
 //! Writes: PromotionProposed with RequestAllocation; DemotionProposed with Release of what the promotion obtained;
 //! Held and ReviewRequired, once a crossing.
-//! State: `tiers` (tier, open windows, streaks, confidence sequence and grants an entity), `promoter-clock` (the watermark).
+//! State: `tiers` (tier, open windows, streaks, confidence sequence and grants an entity), `promoter-clock` (the watermark),
+//! `armed-windows` (which windows have reports enough, in order).
 //! Params: the profile in force: tiers, dwell, window, windows in a row, least reports, alpha, approval, pools.
 //! Invariants: a proposal goes with a change of tier and nothing else does; a closed window is never revised;
 //! windows close in the order of (window, key).
@@ -18,6 +19,7 @@ extern crate alloc;
 mod aggregate;
 #[cfg(test)]
 mod aggregate_tests;
+mod armed;
 pub mod event;
 pub mod interval;
 pub mod logic;

@@ -77,7 +77,8 @@ pub fn count(standing: &mut Standing, direction: Direction) {
 /// Adds an observation to its window; true where that window now has exactly the least reports it needs.
 pub fn observe(params: &Params, standing: &mut Standing, timestamp: EventTime, watermark: EventTime, observation: Fixed) -> bool {
     let number = timestamp.pane(params.window);
-    let is_spent = |open: &OpenWindow| open.n < params.min_reports && end(params, open.number) <= watermark;
+    // One with reports enough was judged, unless its profile was away then: it goes a window later.
+    let is_spent = |open: &OpenWindow| end(params, open.number + i64::from(open.n >= params.min_reports)) <= watermark;
     if standing.open.first().is_some_and(is_spent) {
         standing.open.retain(|open| !is_spent(open));
     }

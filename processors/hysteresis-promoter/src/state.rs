@@ -105,6 +105,15 @@ impl Default for Standing {
 }
 
 impl Standing {
+    /// Reads what a report will touch.
+    #[inline]
+    pub(crate) fn warm(&self, depth: u32) -> u64 {
+        match depth {
+            0 => self.in_row + self.score.1 + self.open.len() as u64,
+            _ => self.open.first().map_or(0, |open| open.n),
+        }
+    }
+
     /// Forgets what was gathered towards a change of tier.
     pub fn start_over(&mut self) {
         self.direction = Direction::Stay;
@@ -168,6 +177,7 @@ datum! {
 
 impl Row for Standing {
     const STORE: &'static str = "tiers";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         StandingRow::SHAPE
@@ -213,6 +223,10 @@ impl Row for Standing {
             score: (u16::try_from(row.score_stream).ok()?, row.score_sequence),
         };
         Some(())
+    }
+
+    fn heap(&self) -> usize {
+        self.division.capacity() + self.open.capacity() * size_of::<OpenWindow>() + self.held.capacity() * size_of::<Held>()
     }
 }
 

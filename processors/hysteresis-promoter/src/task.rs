@@ -1,11 +1,10 @@
 //! Hysteresis-promoter as a processor.
 
+use crate::armed::ArmedWindows;
 use crate::event::{In, PromoterPorts, Promotes};
 use crate::logic::{self, Verdict};
 use crate::params::{Evaluate, Grant, Params};
 use crate::state::{Clock, Direction, Held, OpenWindow, Standing};
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -24,8 +23,7 @@ pub struct HysteresisPromoter {
     params: Option<Params>,
     standings: Table<Standing>,
     clock: Single<Clock>,
-    /// Windows with enough reports, by number; rebuilt from the standings.
-    armed: BTreeMap<i64, Vec<Box<str>>>,
+    armed: Single<ArmedWindows>,
 }
 
 impl Processor for HysteresisPromoter {
@@ -61,6 +59,12 @@ impl Processor for HysteresisPromoter {
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store)) {
         visit(&mut self.standings);
         visit(&mut self.clock);
+        visit(&mut self.armed);
+    }
+
+    #[inline]
+    fn warm(&self, key: &Key<'_>, depth: u32) -> u64 {
+        self.standings.peek(key).map_or(0, |standing| standing.warm(depth))
     }
 }
 
@@ -79,19 +83,14 @@ struct Seen {
 impl HysteresisPromoter {
     /// Puts parameters in force.
     pub(crate) fn begin(&mut self, params: Params) {
-        self.armed.clear();
-        for (name, standing) in self.standings.iter().filter(|(_, standing)| standing.profile == params.profile) {
-            for open in standing.open.iter().filter(|open| open.n >= params.min_reports) {
-                self.armed.entry(open.number).or_default().push(name.into());
-            }
-        }
+        self.armed.write().begin(params.profile);
         self.params = Some(params);
     }
 
     /// Judges the score of a division or product, which is at home in itself.
     pub(crate) fn aggregate(&mut self, at: &Head<'_>, score: &ScoreUpdated<'_>, out: &mut Outbox<'_, impl Promotes>) -> Result<(), Fault> {
         let params = self.params.take().ok_or_else(|| Fault("a record before any configuration".into()))?;
-        let standing = self.standings.entry(&at.key);
+        let standing = self.standings.entry(&at.key)?;
         if standing.division != score.division_id {
             standing.division = score.division_id.into();
         }
@@ -108,7 +107,7 @@ impl HysteresisPromoter {
         out: &mut Outbox<'_, impl Promotes>,
     ) -> Result<(), Fault> {
         let watermark = self.watermark(params);
-        let standing = self.standings.entry(&at.key);
+        let standing = self.standings.entry(&at.key)?;
         if standing.profile != params.profile {
             standing.start_over();
             standing.fit(params.tiers.len() as u32);
@@ -139,7 +138,7 @@ impl HysteresisPromoter {
             }
             Evaluate::Window => {
                 if logic::observe(params, standing, score.timestamp, watermark, score.observation) {
-                    self.armed.entry(score.timestamp.pane(params.window)).or_default().push(at.key.name.into());
+                    self.armed.write().arm(score.timestamp.pane(params.window), at.key.name);
                 }
             }
         }
@@ -159,10 +158,8 @@ impl HysteresisPromoter {
     #[inline]
     fn close_windows(&mut self, params: &Params, out: &mut Outbox<'_, impl Promotes>) -> Result<(), Fault> {
         let watermark = self.watermark(params);
-        while let Some(entry) = self.armed.first_entry().filter(|entry| logic::end(params, *entry.key()) <= watermark) {
-            let (number, mut names) = entry.remove_entry();
-            names.sort_unstable();
-            for name in names {
+        while let Some(number) = self.armed.read().first().filter(|number| logic::end(params, *number) <= watermark) {
+            for name in self.armed.write().take(number) {
                 self.close(params, number, &name, out)?;
             }
         }
@@ -171,7 +168,7 @@ impl HysteresisPromoter {
 
     fn close(&mut self, params: &Params, number: i64, name: &str, out: &mut Outbox<'_, impl Promotes>) -> Result<(), Fault> {
         let key = Key::new(name);
-        let standing = self.standings.entry(&key);
+        let standing = self.standings.entry(&key)?;
         let Some(place) = standing.open.iter().position(|open| open.number == number && open.n >= params.min_reports) else {
             return Ok(()); // gathered under another profile or tier, and forgotten with it
         };
@@ -202,7 +199,7 @@ impl HysteresisPromoter {
     }
 
     fn assigned(&mut self, assigned: &EntityAssigned<'_>) -> Result<(), Fault> {
-        self.standings.entry(&Key::new(assigned.agent_id)).division = assigned.division_id.into();
+        self.standings.entry(&Key::new(assigned.agent_id))?.division = assigned.division_id.into();
         Ok(())
     }
 
@@ -216,7 +213,7 @@ impl HysteresisPromoter {
     ) -> Result<(), Fault> {
         let key = Key::new(proposal.agent_id);
         let now = self.clock.read().newest.unwrap_or(at.time);
-        let standing = self.standings.entry(&key);
+        let standing = self.standings.entry(&key)?;
         let seen = Seen {
             window: "manual".into(),
             score: None,
@@ -250,7 +247,7 @@ impl HysteresisPromoter {
             return Ok(());
         }
         let now = self.clock.read().newest;
-        let standing = self.standings.entry(&Key::new(outcome.agent_id));
+        let standing = self.standings.entry(&Key::new(outcome.agent_id))?;
         let Some(place) = standing.held.iter().position(|held| Some(held.promotion) == outcome.promotion_id) else {
             return Ok(()); // given back by our own demotion, or asked for by others
         };

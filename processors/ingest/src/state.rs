@@ -1,11 +1,12 @@
 //! What ingest remembers.
 
 use crate::params::Params;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
-use merit_core::shared::Names;
+use merit_core::shared::{Names, Shared};
 use merit_core::{Datum, List, Row, Shape, datum, datum_row};
 
 datum! {
@@ -37,6 +38,7 @@ pub struct Home {
 
 impl Row for Home {
     const STORE: &'static str = "homes";
+    type Shared = (Shared<[Box<str>]>, Shared<str>);
 
     fn shape(_: u32) -> &'static Shape {
         HomeRow::SHAPE
@@ -59,6 +61,15 @@ impl Row for Home {
             metrics: row.metrics.iter().map(Into::into).collect(),
         };
         Some(())
+    }
+
+    fn loaded(&mut self, shared: &mut Self::Shared) {
+        shared.0.share(&mut self.metrics);
+        shared.1.share(&mut self.division_id);
+    }
+
+    fn heap(&self) -> usize {
+        self.product_id.as_ref().map_or(0, String::capacity)
     }
 }
 
@@ -161,6 +172,7 @@ datum! {
 /// Row 0 tells where the ring stands; row 1 + n holds places n * 4,096 and on.
 impl Row for RecentReports {
     const STORE: &'static str = "recent-reports";
+    type Shared = ();
 
     fn shape(part: u32) -> &'static Shape {
         if part == 0 { RingRow::SHAPE } else { List::<RecentReport>::SHAPE }
@@ -194,13 +206,17 @@ impl Row for RecentReports {
         Some(())
     }
 
-    fn loaded(&mut self) {
+    fn loaded(&mut self, _: &mut ()) {
         self.dirty = alloc::vec![false; self.ring.len().div_ceil(Params::CHUNK)];
         self.index.clear();
         let ring = &self.ring;
         for (at, report) in ring.iter().enumerate() {
             self.index.insert_unique(hash_of(&report.id), at as u32, |found| hash_of(&ring[*found as usize].id));
         }
+    }
+
+    fn heap(&self) -> usize {
+        self.ring.capacity() * size_of::<RecentReport>() + self.index.capacity() * 5
     }
 }
 

@@ -4,15 +4,15 @@ use crate::event::{In, IngestPorts};
 use crate::logic::{self, Refusal};
 use crate::params::Params;
 use crate::state::{Counts, Home, RecentReport, RecentReports};
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use merit_core::processor::{Configuration, MAX_HOPS, Ports};
-use merit_core::record::{AssignEntity, EntityAssigned, EvalReport, RawReport, Rejected, ReportAccepted};
+use merit_core::profile::MAX_METRICS;
+use merit_core::record::{AssignEntity, EntityAssigned, EvalReport, Metric, RawReport, Rejected, ReportAccepted};
 use merit_core::shared::{self, Shared};
 use merit_core::table::Single;
-use merit_core::{Fault, Head, Key, Kind, Outbox, Payload, Problem, Processor, Settings, Store, Table};
+use merit_core::{Fault, Fixed, Head, Key, Kind, List, Outbox, Payload, Problem, Processor, Settings, Store, Table};
 
 type Out<'o> = Outbox<'o, IngestPorts>;
 
@@ -25,8 +25,6 @@ pub struct Ingest {
     homes: Table<Home>,
     recent: Single<RecentReports>,
     counts: Single<Counts>,
-    names: Shared<[Box<str>]>,
-    divisions: Shared<str>,
 }
 
 impl Processor for Ingest {
@@ -39,10 +37,6 @@ impl Processor for Ingest {
 
     fn configure(&mut self, configuration: &Configuration) -> Result<(), Fault> {
         let (params, _) = Params::read(&configuration.settings);
-        for home in self.homes.values_mut() {
-            self.names.share(&mut home.metrics);
-            self.divisions.share(&mut home.division_id);
-        }
         self.recent.write().resize(params.recent_reports);
         (self.partition, self.partitions) = (configuration.partition, configuration.partitions);
         self.params = Some(params);
@@ -69,6 +63,11 @@ impl Processor for Ingest {
         visit(&mut self.recent);
         visit(&mut self.counts);
     }
+
+    #[inline]
+    fn warm(&self, key: &Key<'_>, _: u32) -> u64 {
+        self.homes.peek(key).map_or(0, |home| u64::from(home.known))
+    }
 }
 
 impl Ingest {
@@ -84,6 +83,12 @@ impl Ingest {
             self.counts.write().rerouted += 1;
             return out.emit(key, at.time, report).map(drop);
         }
+        // Read once for everyone behind; more than are allowed stay as they are and are refused.
+        let mut metrics = [Metric { name: "", value: Fixed::ZERO }; MAX_METRICS];
+        let slots = metrics.iter_mut().zip(report.metrics);
+        let count = slots.map(|(slot, metric)| *slot = metric).count();
+        let in_memory = EvalReport { metrics: List::Slice(&metrics[..count]), ..*report };
+        let report = if report.metrics.len() <= MAX_METRICS { &in_memory } else { report };
         if let Err(refusal) = logic::validate(report, at.time, params.future, &params.profile) {
             return self.reject(at, report.source, Payload::EvalReport(report), &refusal, out);
         }
@@ -98,7 +103,7 @@ impl Ingest {
                 format!("id {:?} was taken by a report of other content, accepted as {}", report.id.unwrap_or_default(), first.sequence);
             return self.reject(at, report.source, Payload::EvalReport(report), &Refusal { rule: "id_reused", detail }, out);
         }
-        let known = self.homes.read(&key);
+        let known = self.homes.read(&key)?;
         let new_metrics = match logic::new_metrics(known.map_or(&[], |home| &home.metrics), report) {
             Ok(new) => new,
             Err(refusal) => return self.reject(at, report.source, Payload::EvalReport(report), &refusal, out),
@@ -130,20 +135,20 @@ impl Ingest {
 
     /// Takes from a report what is not known of its entity yet.
     fn learn(&mut self, at: &Head<'_>, key: Key<'_>, report: &EvalReport<'_>, out: &mut Out<'_>) -> Result<&Home, Fault> {
-        let home = self.homes.entry(&key);
+        let (home, shared) = self.homes.entry_and_shared(&key)?;
         for metric in report.metrics.iter() {
             if !home.metrics.iter().any(|known| **known == *metric.name) {
                 home.metrics = shared::with(&home.metrics, metric.name);
             }
         }
-        self.names.share(&mut home.metrics);
+        shared.0.share(&mut home.metrics);
         if !home.known {
             let assignment = AssignEntity {
                 agent_id: report.agent_id,
                 division_id: report.division_id.unwrap_or("default"),
                 product_id: report.product_id,
             };
-            settle(home, &mut self.divisions, at, key, &assignment, out)?;
+            settle(home, &mut shared.1, at, key, &assignment, out)?;
         }
         Ok(home)
     }
@@ -151,7 +156,8 @@ impl Ingest {
     fn assign(&mut self, at: &Head<'_>, assignment: &AssignEntity<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
         self.counts.write().commands += 1;
         let key = Key::new(assignment.agent_id);
-        settle(self.homes.entry(&key), &mut self.divisions, at, key, assignment, out)
+        let (home, shared) = self.homes.entry_and_shared(&key)?;
+        settle(home, &mut shared.1, at, key, assignment, out)
     }
 
     fn raw(&mut self, at: &Head<'_>, raw: &RawReport<'_>, out: &mut Out<'_>) -> Result<(), Fault> {

@@ -31,6 +31,7 @@ datum! {
 
 impl Row for Entity {
     const STORE: &'static str = "gate-entities";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         EntityRow::SHAPE
@@ -147,6 +148,7 @@ datum! {
 
 impl Row for Gate {
     const STORE: &'static str = "gate-state";
+    type Shared = ();
 
     fn shape(part: u32) -> &'static Shape {
         if part == 0 { GateRow::SHAPE } else { WaitingRows::SHAPE }

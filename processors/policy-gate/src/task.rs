@@ -108,11 +108,14 @@ impl PolicyGate {
         let pool_known = gate.pools.contains(subject.pool);
         let entity = Key::new(subject.agent_id);
         let cooldown = Some(self.params.request_cooldown).filter(|cooldown| cooldown.0 > 0);
-        let entry = cooldown.and_then(|_| self.entities.read(&entity)).copied().unwrap_or_default();
+        let entry = match cooldown {
+            Some(_) => self.entities.read(&entity)?.copied().unwrap_or_default(),
+            None => Default::default(),
+        };
         let case = Case { pool: subject.pool, delta: subject.delta, pool_known, next_free: entry.next_free, now, backing: subject.backing };
         let findings = judge(&case, &self.gate.read().bundle);
         if let Some(cooldown) = cooldown {
-            self.entities.entry(&entity).next_free = next_free(&case, &findings, cooldown);
+            self.entities.entry(&entity)?.next_free = next_free(&case, &findings, cooldown);
         }
         self.emit(subject, &findings, entry.next_free, now, out)?;
         Ok(cure(findings.iter().map(|finding| finding.rule)))

@@ -88,7 +88,7 @@ impl AggregateWindow {
         let mut steps: BTreeMap<String, Step> = BTreeMap::new();
         for gain in over {
             let aggregate_id = gain.aggregate_id();
-            add(&mut self.windows.entry(&Key::new(&aggregate_id)).0, gain)?;
+            add(&mut self.windows.entry(&Key::new(&aggregate_id))?.0, gain)?;
             let step = steps.entry(aggregate_id).or_default();
             (step.n, step.observations, step.minute) = (step.n + gain.n, step.observations + gain.observations, gain.minute);
         }
@@ -97,7 +97,7 @@ impl AggregateWindow {
         steps.sort_by_key(|(_, step)| step.minute);
         for (aggregate_id, step) in &steps {
             let key = Key::new(aggregate_id);
-            score(&self.windows.entry(&key).0, profile, key, step, at.offset, out)?;
+            score(&self.windows.entry(&key)?.0, profile, key, step, at.offset, out)?;
         }
         self.pending.write().0.forget(count);
         Ok(())

@@ -8,6 +8,7 @@ use crate::{AggregateWindow, ScoreWindow};
 use merit_core::fixed::divide_rounded;
 use merit_core::processor::{Configuration, DynProcessor};
 use merit_core::record::{AggregateDelta, Metric, MetricSum, Progress, ReportAccepted, ReportLate, ScoreUpdated, Tick};
+use merit_core::table::RowMap;
 use merit_core::{Datum, Digest, Duration, EventTime, Fault, Fixed, Head, Key, Kind, List, Payload, Record, Settings, Sink, Uuid};
 use std::borrow::ToOwned;
 use std::boxed::Box;
@@ -58,13 +59,13 @@ struct Bench {
     processor: Box<dyn DynProcessor>,
     partitions: u32,
     tray: Tray,
-    rows: BTreeMap<(&'static str, String, u32), Vec<u8>>,
+    rows: RowMap,
 }
 
 impl Bench {
     fn new<P: DynProcessor + Default + 'static>(partition: u32, partitions: u32) -> Bench {
         let make = || -> Box<dyn DynProcessor> { Box::<P>::default() };
-        let mut bench = Bench { make, processor: make(), partitions, tray: Tray { partition, ..Tray::default() }, rows: BTreeMap::new() };
+        let mut bench = Bench { make, processor: make(), partitions, tray: Tray { partition, ..Tray::default() }, rows: RowMap::default() };
         bench.configure();
         bench
     }
@@ -88,20 +89,9 @@ impl Bench {
 
     /// Checkpoints, and goes on with a new processor that knows the rows alone.
     fn reopen(&mut self) {
-        let rows = &mut self.rows;
-        self.processor.stores(&mut |store| {
-            let name = store.name();
-            store.checkpoint(&mut |key, part, bytes| drop(rows.insert((name, key.to_owned(), part), bytes.to_vec())));
-        });
+        self.rows.checkpoint_and_evict(&mut *self.processor);
         self.processor = (self.make)();
-        self.processor.stores(&mut |store| {
-            for ((name, key, part), bytes) in rows.iter().filter(|((_, _, _), bytes)| !bytes.is_empty()) {
-                if *name == store.name() {
-                    store.restore(key, *part, bytes).unwrap();
-                }
-            }
-            store.restored();
-        });
+        self.rows.restore(&mut *self.processor).unwrap();
         self.configure();
     }
 }

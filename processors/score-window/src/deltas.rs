@@ -311,6 +311,7 @@ impl From<List<'_, GainRow<'_>>> for Gains {
 
 impl Row for OpenDeltas {
     const STORE: &'static str = "open-deltas";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         OpenRow::SHAPE
@@ -331,6 +332,7 @@ impl Row for OpenDeltas {
 
 impl Row for PendingDeltas {
     const STORE: &'static str = "pending-deltas";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         List::<GainRow>::SHAPE

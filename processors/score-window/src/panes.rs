@@ -68,8 +68,25 @@ impl<'a> Pane<'a> {
 }
 
 impl Run {
+    /// Bytes outside of itself.
+    pub(crate) fn heap(&self) -> usize {
+        self.words.capacity() * size_of::<u64>()
+    }
+
     fn stride(&self) -> usize {
         HEAD + 2 * self.metrics
+    }
+
+    pub(crate) fn start(&self) -> u64 {
+        self.start as u64 + self.words.len() as u64
+    }
+
+    /// Something of the oldest pane and of the newest, that both are in the cache.
+    #[inline]
+    pub(crate) fn ends(&self) -> u64 {
+        let word = |at: usize| self.words.get(at).copied().unwrap_or_default();
+        let (first, last) = (self.start, self.words.len());
+        word(first).wrapping_add(word(first + 8)).wrapping_add(word(last.wrapping_sub(1))).wrapping_add(word(last.wrapping_sub(9)))
     }
 
     /// The number of panes.

@@ -1,6 +1,6 @@
 //! What score-window remembers.
 
-use crate::panes::{MAX_METRICS, Pane, Run, Sums};
+use crate::panes::{MAX_METRICS, Run, Sums};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -78,6 +78,16 @@ impl Windows {
     /// Whether there are names that no checkpoint holds yet; they may not be shared yet either.
     pub fn renamed(&self) -> bool {
         self.renamed
+    }
+
+    /// Reads what a report will touch: its own lines first, then the totals and both ends of each run.
+    #[inline]
+    pub(crate) fn warm(&self, depth: u32) -> u64 {
+        if depth == 0 {
+            return self.totals.iter().map(|totals| totals.n).sum::<u64>() + self.runs.iter().map(|run| run.start()).sum::<u64>();
+        }
+        let totals = self.metric_totals.iter().step_by(2).map(|(_, count)| *count).sum::<u64>();
+        self.runs.iter().fold(totals, |sum, run| sum.wrapping_add(run.ends()))
     }
 
     /// The place of a metric, made where there is none. Ingest admits at most [`MAX_METRICS`] names an entity.
@@ -229,6 +239,7 @@ const SQUARES_LOW: u32 = 62;
 /// last report was added to it. A row of panes that left the longest window is overwritten by the bucket [`SLOTS`] later.
 impl Row for Windows {
     const STORE: &'static str = "windows";
+    type Shared = Shared<[Box<str>]>;
 
     fn shape(part: u32) -> &'static Shape {
         if part == 0 { WindowsRow::SHAPE } else { List::<PaneRow>::SHAPE }
@@ -276,7 +287,8 @@ impl Row for Windows {
     }
 
     /// Adds the totals up and moves the windows to the newest pane; a minute is as exact as windows need it.
-    fn loaded(&mut self) {
+    fn loaded(&mut self, names: &mut Self::Shared) {
+        names.share(&mut self.names);
         let mut newest = None;
         let runs = core::mem::take(&mut self.runs);
         for (run, panes) in runs.iter().enumerate() {
@@ -294,31 +306,39 @@ impl Row for Windows {
             self.advance(newest);
         }
     }
+
+    fn heap(&self) -> usize {
+        let runs: usize = self.runs.iter().map(Run::heap).sum();
+        runs + self.metric_totals.capacity() * size_of::<MetricTotal>()
+    }
 }
 
 impl Windows {
     fn put_bucket(&self, bucket: i64, out: &mut Vec<u8>) {
-        let mut metrics = Vec::new();
-        let mut panes = Vec::new();
-        for (window, run) in self.runs.iter().enumerate() {
+        let of_run = |window: usize| {
             let width = BUCKET.0 / WINDOWS[window].width.0;
-            for pane in run.between(bucket * width, (bucket + 1) * width).map(|at| run.pane(at)) {
-                metrics.extend(pane.metrics().map(|(sum, count)| PaneMetric { sum, count }));
-                panes.push((window as u32, pane));
-            }
-        }
-        let of_pane = |at: usize| &metrics[at * self.names.len()..(at + 1) * self.names.len()];
-        let row = |(at, (window, pane)): (usize, &(u32, Pane<'_>))| PaneRow {
-            window: *window,
-            number: pane.number(),
-            n: pane.n(),
-            observations: pane.observations(),
-            squares_high: (pane.squares() >> SQUARES_LOW) as u64,
-            squares_low: (pane.squares() & ((1 << SQUARES_LOW) - 1)) as u64,
-            metrics: List::Slice(of_pane(at)),
+            self.runs[window].between(bucket * width, (bucket + 1) * width)
         };
-        let rows: Vec<PaneRow<'_>> = panes.iter().enumerate().map(row).collect();
-        List::Slice(&rows).put(out);
+        let places = [of_run(0), of_run(1), of_run(2)];
+        let count = places.iter().map(|places| places.len()).sum();
+        let mut metrics = [PaneMetric { sum: 0, count: 0 }; MAX_METRICS];
+        datum::put_list(count, out, |out| {
+            for (window, places) in places.into_iter().enumerate() {
+                for pane in places.map(|at| self.runs[window].pane(at)) {
+                    metrics.iter_mut().zip(pane.metrics()).for_each(|(slot, (sum, count))| *slot = PaneMetric { sum, count });
+                    let row = PaneRow {
+                        window: window as u32,
+                        number: pane.number(),
+                        n: pane.n(),
+                        observations: pane.observations(),
+                        squares_high: (pane.squares() >> SQUARES_LOW) as u64,
+                        squares_low: (pane.squares() & ((1 << SQUARES_LOW) - 1)) as u64,
+                        metrics: List::Slice(&metrics[..self.names.len()]),
+                    };
+                    row.put(out);
+                }
+            }
+        });
     }
 }
 
@@ -355,6 +375,7 @@ pub struct AggregateWindows(pub Windows);
 /// Rows of [`Windows`] in a store of another name.
 impl Row for AggregateWindows {
     const STORE: &'static str = "aggregate-windows";
+    type Shared = Shared<[Box<str>]>;
 
     fn shape(part: u32) -> &'static Shape {
         Windows::shape(part)
@@ -368,8 +389,12 @@ impl Row for AggregateWindows {
         self.0.load(part, bytes)
     }
 
-    fn loaded(&mut self) {
-        self.0.loaded();
+    fn loaded(&mut self, names: &mut Self::Shared) {
+        self.0.loaded(names);
+    }
+
+    fn heap(&self) -> usize {
+        self.0.heap()
     }
 }
 
@@ -386,6 +411,7 @@ impl Heard {
 
 impl Row for Heard {
     const STORE: &'static str = "aggregate-progress";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         List::<Progress>::SHAPE

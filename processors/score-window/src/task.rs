@@ -6,12 +6,10 @@ use crate::logic::{self, Rules};
 use crate::panes::{MAX_METRICS, Sums};
 use crate::params::Params;
 use crate::state::{Counts, Windows};
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 use merit_core::processor::{Configuration, Ports};
 use merit_core::record::{Progress, ReportAccepted, ReportLate, ScoreUpdated, Tick};
-use merit_core::shared::Shared;
 use merit_core::table::Single;
 use merit_core::{Duration, Fault, Fixed, Head, Key, Outbox, Problem, Processor, Settings, Store, Table};
 
@@ -25,7 +23,6 @@ pub struct ScoreWindow {
     windows: Table<Windows>,
     counts: Single<Counts>,
     deltas: Single<OpenDeltas>,
-    names: Shared<[Box<str>]>,
 }
 
 impl Processor for ScoreWindow {
@@ -37,7 +34,6 @@ impl Processor for ScoreWindow {
     }
 
     fn configure(&mut self, configuration: &Configuration) -> Result<(), Fault> {
-        self.windows.values_mut().for_each(|windows| windows.share(&mut self.names));
         self.params = Some(Params::read(&configuration.settings).0);
         self.partition = configuration.partition;
         Ok(())
@@ -54,6 +50,11 @@ impl Processor for ScoreWindow {
         visit(&mut self.windows);
         visit(&mut self.counts);
         visit(&mut self.deltas);
+    }
+
+    #[inline]
+    fn warm(&self, key: &Key<'_>, depth: u32) -> u64 {
+        self.windows.peek(key).map_or(0, |windows| windows.warm(depth))
     }
 }
 
@@ -73,10 +74,10 @@ impl ScoreWindow {
         counts.newest = Some(watermark.newest);
         counts.scored += 1;
         counts.scored_since += 1;
-        let windows = self.windows.entry(&at.key);
+        let (windows, names) = self.windows.entry_and_shared(&at.key)?;
         let observation = score(windows, params, at, report, out)?;
         if windows.renamed() {
-            windows.share(&mut self.names);
+            windows.share(names);
         }
         self.deltas.write().add(report, observation);
         self.announce(at, false, out)

@@ -63,6 +63,7 @@ datum! {
 
 impl Row for Cluster {
     const STORE: &'static str = "cluster";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         ClusterRow::SHAPE

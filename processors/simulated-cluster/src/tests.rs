@@ -4,6 +4,7 @@
 use crate::{Params, SimulatedCluster};
 use merit_core::processor::{Configuration, DynProcessor};
 use merit_core::record::{AllocationDispatched, Progress};
+use merit_core::table::RowMap;
 use merit_core::{Digest, EventTime, Fault, Head, Key, Kind, Payload, Record, Settings, Sink, Uuid};
 use std::format;
 use std::string::String;
@@ -82,11 +83,9 @@ fn what_is_due_is_said_in_the_order_of_time_and_key() {
     assert_eq!(progress(cluster, 12), ["12: acked ann@1", "12: acked eve@1"]);
 
     let mut restored = self::cluster("2ms", "5ms");
-    DynProcessor::stores(cluster, &mut |store| {
-        store.checkpoint(&mut |key, part, row| {
-            DynProcessor::stores(&mut restored, &mut |store| store.restore(key, part, row).expect("readable"));
-        });
-    });
+    let mut rows = RowMap::default();
+    rows.checkpoint_and_evict(cluster);
+    rows.restore(&mut restored).expect("readable");
     for cluster in [cluster, &mut restored] {
         assert_eq!(order(cluster, "bob", 1, 13), [""; 0]);
         // At 15 ann, bob and eve in this order, at 18 bob again.

@@ -8,12 +8,9 @@ use crate::layout::{Layout, Registered};
 use crate::store::{Commit, Store};
 use crate::task::Outgoing;
 use merit_core::Head;
-use merit_topology::Topology;
+use merit_topology::{Runtime, Topology};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Bytes at which the worker waits for the commit under way.
-const MOST_PENDING: usize = 16 << 20;
 
 /// Appends records to the topics of a directory and commits them as the engine does, without running them: what a pipeline
 /// costs that has no logic is measured with it.
@@ -22,7 +19,8 @@ pub struct Appender {
     pub(super) log: Log,
     pub(super) store: Arc<Store>,
     committer: Committer,
-    options: Options,
+    runtime: Runtime,
+    commit_records: Option<u64>,
     /// Outside records since the last commit.
     uncommitted: u64,
 }
@@ -33,12 +31,12 @@ impl Appender {
         let layout = Arc::new(Layout::new(topology, registered));
         let store = Arc::new(Store::open(path, options.sync)?);
         let log = recovery::log_at(&store, &layout, "ends")?;
-        Ok(Appender::new(layout, store, log, options))
+        Ok(Appender::new(layout, store, log, topology.runtime, options))
     }
 
-    pub(super) fn new(layout: Arc<Layout>, store: Arc<Store>, log: Log, options: Options) -> Appender {
+    pub(super) fn new(layout: Arc<Layout>, store: Arc<Store>, log: Log, runtime: Runtime, options: Options) -> Appender {
         let committer = Committer::start(Arc::clone(&store), Arc::clone(&layout));
-        Appender { layout, log, store, committer, options, uncommitted: 0 }
+        Appender { layout, log, store, committer, runtime, commit_records: options.commit_records, uncommitted: 0 }
     }
 
     /// The topology as it is laid out.
@@ -59,9 +57,11 @@ impl Appender {
     /// Whether the driver should commit now.
     #[inline]
     pub fn commit_due(&mut self) -> bool {
-        match self.options.commit_records {
+        let Runtime { commit_bytes, pending_bytes, .. } = self.runtime;
+        let waiting = self.log.bytes as u64;
+        match self.commit_records {
             Some(records) => self.uncommitted >= records,
-            None => self.log.bytes >= self.options.commit_bytes && (self.log.bytes >= MOST_PENDING || !self.committer.busy()),
+            None => waiting >= commit_bytes && (waiting >= pending_bytes || !self.committer.busy()),
         }
     }
 
@@ -72,7 +72,7 @@ impl Appender {
         self.uncommitted = 0;
         let spent = self.committer.send(commit)?;
         self.log.reuse(spent);
-        if self.options.commit_records.is_some() {
+        if self.commit_records.is_some() {
             self.settle()?;
         }
         Ok(())

@@ -29,17 +29,15 @@ use std::sync::Arc;
 pub struct Options {
     /// When a commit counts as done.
     pub sync: Sync,
-    /// Bytes that a commit gathers while the one before is under way.
-    pub commit_bytes: usize,
     /// Where set, a commit holds exactly so many outside records.
     pub commit_records: Option<u64>,
-    /// Inputs between two checkpoints, which is what a start after a crash refolds at most. Default 100,000.
-    pub checkpoint_inputs: u64,
+    /// Where set, instead of the topology's.
+    pub checkpoint_inputs: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { sync: Sync::Disk, commit_bytes: 1 << 20, commit_records: None, checkpoint_inputs: 100_000 }
+        Options { sync: Sync::Disk, commit_records: None, checkpoint_inputs: None }
     }
 }
 
@@ -56,16 +54,37 @@ pub struct Input<'a> {
     pub payload: Payload<'a>,
 }
 
+/// Records that are taken before the first of them runs.
+const LOOK_AHEAD: usize = 32;
+
+/// A record that was taken and has not run; key and payload lie in the arena.
+struct Waiting {
+    partition: usize,
+    kind: Kind,
+    time: EventTime,
+    hash: u64,
+    start: usize,
+    payload: usize,
+}
+
 /// The pipeline on a data directory.
 pub struct Engine {
     tasks: Vec<Task>,
     appender: Appender,
     signer: Signer,
-    scratch: Vec<u8>,
+    waiting: Vec<Waiting>,
+    arena: Vec<u8>,
+    newest: EventTime,
     checkpoint_inputs: u64,
+    look_ahead: usize,
     /// Inputs since the last checkpoint.
     unsaved: u64,
     checkpoint_due: bool,
+    state_bytes: usize,
+    /// Whether a checkpoint was made since state was last weighed.
+    saved: bool,
+    /// Values of state that were left on disk to stay within the bound of memory.
+    pub evicted: u64,
     /// What the refold at the start took.
     pub refolded: u64,
 }
@@ -84,12 +103,18 @@ impl Engine {
         let (tasks, log, refolded) = recovery::recover(&store, &layout, &signer)?;
         let mut engine = Engine {
             tasks,
-            appender: Appender::new(layout, store, log, options),
+            appender: Appender::new(layout, store, log, topology.runtime, options),
             signer,
-            scratch: Vec::new(),
-            checkpoint_inputs: options.checkpoint_inputs,
+            waiting: Vec::new(),
+            arena: Vec::new(),
+            newest: EventTime::MIN,
+            checkpoint_inputs: options.checkpoint_inputs.unwrap_or(topology.runtime.checkpoint_inputs),
+            look_ahead: options.commit_records.map_or(LOOK_AHEAD, |records| LOOK_AHEAD.min(records.max(1) as usize)),
             unsaved: 0,
             checkpoint_due: refolded > 0,
+            state_bytes: usize::try_from(topology.runtime.state_bytes).unwrap_or(usize::MAX),
+            saved: false,
+            evicted: 0,
             refolded,
         };
         engine.put_in_force(topology)?;
@@ -148,30 +173,61 @@ impl Engine {
         self.appender.layout.tasks[0].input + key.partition(self.appender.layout.report_partitions) as usize
     }
 
-    /// Takes a record and runs it, and all that follows from it, to completion.
+    /// Takes a record, to run it, and all that follows from it, to completion before the next one. It runs once some more were
+    /// taken, or at [`Engine::flush`]: by then the memory that it needs has been asked for together with theirs.
     #[inline]
-    pub fn take(&mut self, input: &Input<'_>) -> Result<u64, RuntimeError> {
+    pub fn take(&mut self, input: &Input<'_>) -> Result<(), RuntimeError> {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(input.key.name.as_bytes());
+        let payload = self.arena.len();
+        input.payload.put(&mut self.arena);
         let kind = input.payload.kind();
-        self.scratch.clear();
-        input.payload.put(&mut self.scratch);
-        let digest = digest_of(kind, &self.scratch);
-        let head = Head {
-            key: input.key,
-            time: input.time,
-            stream: Head::OUTSIDE,
-            sequence: self.appender.log.outside,
-            offset: 0,
-            hops: 0,
-            digest,
+        self.waiting.push(Waiting { partition: input.partition, kind, time: input.time, hash: input.key.hash, start, payload });
+        self.newest = self.newest.max(input.time);
+        if self.waiting.len() >= self.look_ahead { self.flush() } else { Ok(()) }
+    }
+
+    /// Runs every record that was taken.
+    pub fn flush(&mut self) -> Result<(), RuntimeError> {
+        let (arena, waiting) = (std::mem::take(&mut self.arena), std::mem::take(&mut self.waiting));
+        let end_of = |at: usize| waiting.get(at + 1).map_or(arena.len(), |next| next.start);
+        let key_of = |at: &Waiting| {
+            let name = std::str::from_utf8(&arena[at.start..at.payload]).expect("it was a text");
+            Key { name, hash: at.hash }
         };
-        let offset = self.appender.append(&Outgoing { partition: input.partition, head, kind, payload: &self.scratch });
-        if let Some(task) = self.appender.layout.partitions[input.partition].reader {
-            let record = Record { head: Head { offset, ..head }, payload: input.payload };
-            self.tasks[task].step(&record, &self.scratch, Some(&self.signer), &mut self.appender.log)?;
+        for depth in 0..2 {
+            let warmed = waiting.iter().filter_map(|at| {
+                let task = self.appender.layout.partitions[at.partition].reader?;
+                Some(self.tasks[task].warm(&key_of(at), depth))
+            });
+            std::hint::black_box(warmed.fold(0, u64::wrapping_add));
+        }
+        for (place, at) in waiting.iter().enumerate() {
+            self.run(at, key_of(at), &arena[at.payload..end_of(place)])?;
+        }
+        (self.arena, self.waiting) = (arena, waiting);
+        self.arena.clear();
+        self.waiting.clear();
+        Ok(())
+    }
+
+    #[inline]
+    fn run(&mut self, at: &Waiting, key: Key<'_>, payload: &[u8]) -> Result<(), RuntimeError> {
+        let Waiting { partition, kind, time, .. } = *at;
+        let sequence = self.appender.log.outside;
+        let head = Head { key, time, stream: Head::OUTSIDE, sequence, offset: 0, hops: 0, digest: digest_of(kind, payload) };
+        let offset = self.appender.append(&Outgoing { partition, head, kind, payload });
+        if let Some(number) = self.appender.layout.partitions[partition].reader {
+            let task = &mut self.tasks[number];
+            let head = Head { offset, ..head };
+            let publisher = &mut self.appender.log;
+            let done = Payload::decode(kind, payload, |decoded| {
+                task.step(&Record { head, payload: decoded }, payload, Some(&self.signer), publisher)
+            });
+            done.unwrap_or_else(|| Err(undecodable(&self.tasks[number], offset, kind)))?;
             self.unsaved += 1;
         }
-        self.run_queue()?;
-        Ok(offset)
+        self.run_queue()
     }
 
     fn run_queue(&mut self) -> Result<(), RuntimeError> {
@@ -190,6 +246,8 @@ impl Engine {
 
     /// Commits everything taken so far, with `meta` beside it; waits for the commit before this one.
     pub fn commit(&mut self, meta: Vec<(String, Vec<u8>)>) -> Result<(), RuntimeError> {
+        self.flush()?;
+        self.evict()?;
         let mut commit = Commit { meta, ..Commit::default() };
         self.checkpoint_due |= self.unsaved >= self.checkpoint_inputs;
         if self.checkpoint_due {
@@ -198,12 +256,28 @@ impl Engine {
         self.appender.commit(commit)
     }
 
+    /// Keeps state within its bounds. Only what a finished checkpoint holds can be read again.
+    fn evict(&mut self) -> Result<(), RuntimeError> {
+        if !std::mem::take(&mut self.saved) {
+            return Ok(());
+        }
+        let bytes = self.tasks.iter_mut().map(Task::bytes).sum();
+        if bytes > self.state_bytes {
+            self.settle()?;
+            for (number, task) in self.tasks.iter_mut().enumerate() {
+                let rows = recovery::rows_of(&self.appender.store, &self.appender.layout, number);
+                self.evicted += task.evict(self.state_bytes, bytes, &rows);
+            }
+        }
+        Ok(())
+    }
+
     fn checkpoint(&mut self, commit: &mut Commit) {
         for task in &mut self.tasks {
             task.checkpoint(&mut |key, row| commit.state.push((key, row.to_vec())));
         }
         commit.meta.push(("checkpoint".into(), self.appender.log.ends_row(&self.appender.layout)));
-        (self.unsaved, self.checkpoint_due) = (0, false);
+        (self.unsaved, self.checkpoint_due, self.saved) = (0, false, true);
     }
 
     /// Waits until what was committed is on disk.
@@ -213,6 +287,7 @@ impl Engine {
 
     /// Ends cleanly: commits and checkpoints what is left.
     pub fn close(mut self, meta: Vec<(String, Vec<u8>)>) -> Result<Arc<Store>, RuntimeError> {
+        self.flush()?;
         if self.unsaved > 0 || self.checkpoint_due || !meta.is_empty() || self.appender.log.bytes > 0 {
             self.checkpoint_due = true;
             self.commit(meta)?;
@@ -228,7 +303,7 @@ impl Engine {
 
     /// The largest record time so far.
     pub fn newest(&self) -> EventTime {
-        self.appender.log.newest
+        self.newest.max(self.appender.log.newest)
     }
 }
 

@@ -4,21 +4,21 @@ use super::log::{EndsRow, Log};
 use super::replay::Comparison;
 use crate::RuntimeError;
 use crate::layout::Layout;
-use crate::store::Store;
+use crate::store::{Store, TaskRows};
 use crate::task::Task;
 use merit_audit::Signer;
-use merit_core::Datum;
+use merit_core::{Datum, Rows};
 use std::sync::Arc;
 
 /// Restores every task and refolds its inputs since the checkpoint; what it emits must be in the log already.
-pub(super) fn recover(store: &Store, layout: &Arc<Layout>, signer: &Signer) -> Result<(Vec<Task>, Log, u64), RuntimeError> {
+pub(super) fn recover(store: &Arc<Store>, layout: &Arc<Layout>, signer: &Signer) -> Result<(Vec<Task>, Log, u64), RuntimeError> {
     layout.check(store)?;
     let mut tasks: Vec<Task> = (0..layout.tasks.len()).map(|task| Task::new(task, Arc::clone(layout), merit_codec::fingerprint)).collect();
     let log = log_at(store, layout, "ends")?;
     let from = log_at(store, layout, "checkpoint")?;
     let mut refolded = 0;
     for (number, task) in tasks.iter_mut().enumerate() {
-        task.restore(store)?;
+        task.restore(&rows_of(store, layout, number))?;
         let mut comparison = Comparison::of_task(store, layout, number, &from);
         let mut inputs = store.read(&layout.partitions[layout.tasks[number].input], task.position);
         while let Some((offset, frame)) = inputs.next()? {
@@ -28,6 +28,12 @@ pub(super) fn recover(store: &Store, layout: &Arc<Layout>, signer: &Signer) -> R
         comparison.finish()?;
     }
     Ok((tasks, log, refolded))
+}
+
+/// The rows of a task.
+pub(super) fn rows_of(store: &Arc<Store>, layout: &Layout, task: usize) -> Arc<dyn Rows> {
+    let task = &layout.tasks[task];
+    Arc::new(TaskRows { store: Arc::clone(store), sub_topology: task.name.clone(), partition: task.partition })
 }
 
 /// The log as it ended when a row of the meta family was written; an empty one where it never was.

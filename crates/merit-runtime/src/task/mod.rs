@@ -199,20 +199,21 @@ impl Outside {
         Some(Uuid::of_record(&format!("{}/{}", task.stream_prefix(head.stream), self.lineage), head.sequence))
     }
 
+    #[inline]
     fn publish(&mut self, record: &Record<'_>, publisher: &mut Stopping<'_>) -> Result<(), Fault> {
         let kind = record.payload.kind();
-        let layout = Arc::clone(&self.layout);
+        let Outside { layout, outputs, scratch, number, .. } = self;
+        let task = &layout.tasks[*number];
         let mut encoded = false;
-        for (partition, feedback) in layout.routes(&layout.tasks[self.number], kind, &record.head.key) {
+        for (partition, feedback) in layout.routes(task, kind, &record.head.key) {
             if !encoded {
-                self.scratch.clear();
-                record.payload.put(&mut self.scratch);
-                let node = record.head.stream - layout.tasks[self.number].first_stream;
-                self.outputs[usize::from(node)].running.update(kind as u8, &self.scratch);
+                scratch.clear();
+                record.payload.put(scratch);
+                outputs[usize::from(record.head.stream - task.first_stream)].running.update(kind as u8, scratch);
                 encoded = true;
             }
             let head = Head { hops: record.head.hops + u8::from(feedback), ..record.head };
-            publisher.publish(&Outgoing { partition, head, kind, payload: &self.scratch })?;
+            publisher.publish(&Outgoing { partition, head, kind, payload: scratch })?;
         }
         if Kind::DECISIONS.contains(kind) || IN_LEAF_ONLY.contains(kind) {
             self.decide(record);
@@ -288,6 +289,12 @@ impl Task {
             let stopped = RuntimeError::Stopped { task: self.name(), offset: record.head.offset, fault };
             stopping.stopped.unwrap_or(stopped)
         })
+    }
+
+    /// See [`merit_core::Processor::warm`].
+    #[inline]
+    pub fn warm(&self, key: &Key<'_>, depth: u32) -> u64 {
+        self.nodes.iter().fold(0, |sum, node| sum.wrapping_add(node.processor.warm(key, depth)))
     }
 
     fn run(&mut self, record: &Record<'_>, bytes: &[u8], signer: Option<&Signer>, publisher: &mut Stopping<'_>) -> Result<(), Fault> {

@@ -1,10 +1,12 @@
 //! What a checkpoint keeps of a task, and how it is taken back.
 
 use super::{Node, Output, Sealed, Task};
+use crate::layout::TaskLayout;
 use crate::{RuntimeError, store};
 use merit_audit::{Chain, ChainHead, Running};
 use merit_core::record::ConfigEpoch;
-use merit_core::{Datum, EventTime, Fault, List, datum};
+use merit_core::{Datum, EventTime, Fault, List, Rows, Store, datum};
+use std::sync::Arc;
 
 datum! {
     /// What a checkpoint keeps of a processor beside the rows of its stores.
@@ -48,6 +50,22 @@ datum! {
 const TASK_STORE: &str = "";
 
 impl Task {
+    /// Bytes that its stores keep in memory, about.
+    pub fn bytes(&mut self) -> usize {
+        let mut bytes = 0;
+        self.nodes.iter_mut().for_each(|node| node.processor.stores(&mut |store| bytes += store.bytes()));
+        bytes
+    }
+
+    /// Has each store forget values until it keeps its share of `limit` in `bytes`; `rows` are those of the last finished
+    /// checkpoint. Returns how many were forgotten.
+    pub fn evict(&mut self, limit: usize, bytes: usize, rows: &Arc<dyn Rows>) -> u64 {
+        let share = |store: &dyn Store| (store.bytes() as u128 * limit as u128 / bytes.max(1) as u128) as usize;
+        let mut forgotten = 0;
+        self.nodes.iter_mut().for_each(|node| node.processor.stores(&mut |store| forgotten += store.evict(share(store), rows)));
+        forgotten
+    }
+
     /// Writes every changed row.
     pub fn checkpoint(&mut self, put: &mut dyn FnMut(Vec<u8>, &[u8])) {
         let task = self.outside.task();
@@ -81,30 +99,25 @@ impl Task {
         put(store::state_key(&store::state_prefix(&name, partition, TASK_STORE), "", 0), &bytes);
     }
 
-    /// Takes back what the last checkpoint wrote.
-    pub fn restore(&mut self, from: &store::Store) -> Result<(), RuntimeError> {
-        let task = self.outside.task();
-        let (name, partition, stopped) = (task.name.clone(), task.partition, self.name());
+    /// Goes on from what the last checkpoint wrote. Values come back to memory when they are first used.
+    pub fn restore(&mut self, rows: &Arc<dyn Rows>) -> Result<(), RuntimeError> {
+        let stopped = self.name();
         let broken = |fault: Fault| RuntimeError::Stopped { task: stopped.clone(), offset: 0, fault };
         let mut own = None;
-        from.state(&store::state_prefix(&name, partition, TASK_STORE), |key, _, row| {
-            if key.is_empty() {
-                own = Some(row.to_vec());
-            }
+        rows.of_key(TASK_STORE, "", &mut |_, _, row| {
+            own = Some(row.to_vec());
             Ok(())
-        })?;
+        })
+        .map_err(&broken)?;
         let Some(own) = own else { return Ok(()) };
         for node in &mut self.nodes {
-            let mut failed = Ok(());
-            node.processor.stores(&mut |rows| {
-                let prefix = store::state_prefix(&name, partition, rows.name());
-                let restored = from.state(&prefix, |key, part, row| rows.restore(key, part, row).map_err(&broken));
-                rows.restored();
-                if failed.is_ok() {
-                    failed = restored;
+            let mut restored = Ok(());
+            node.processor.stores(&mut |store| {
+                if restored.is_ok() {
+                    restored = store.restore(Arc::clone(rows));
                 }
             });
-            failed?;
+            restored.map_err(&broken)?;
         }
         let row = TaskRow::decode(&own).ok_or_else(|| broken(Fault("the task's own row cannot be read".into())))?;
         self.position = row.position;
@@ -119,6 +132,7 @@ impl Task {
         outside.newest = row.newest;
         outside.config = row.config.to_vec();
         let epoch = ConfigEpoch::decode(row.config).ok_or_else(|| broken(Fault("the ConfigEpoch in force cannot be read".into())))?;
+        let TaskLayout { name, partition, .. } = outside.task();
         let chain = format!("{name}/{partition}/{}", outside.lineage);
         let head = ChainHead { sequence: row.chain_sequence, hash: row.chain_hash };
         outside.chain = Some(Chain::resume(epoch.origin, &chain, head));

@@ -36,6 +36,9 @@ pub(crate) struct Bench {
     /// The core to run on; the last one allowed by default.
     #[arg(long, value_name = "CORE")]
     cpu: Option<usize>,
+    /// A topology file instead of the one that is compiled in; its profile is `sustained` for the measurement.
+    #[arg(long, value_name = "FILE")]
+    topology: Option<PathBuf>,
     /// Where to write, and keep, what the runs write; a temporary directory by default.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -79,6 +82,7 @@ struct Task<'a> {
     reports: u64,
     agents: u64,
     format: Format,
+    topology: Topology,
     place: &'a Path,
 }
 
@@ -106,7 +110,7 @@ impl Bench {
         measure::pin(core)?;
         let Bench { reports, agents, .. } = self;
         if let (Some(run), Some(place)) = (self.only, &self.data_dir) {
-            let task = Task { run, reports, agents, format: run.format(), place };
+            let task = Task { run, reports, agents, format: run.format(), topology: topology(self.topology.as_deref())?, place };
             let measured = match run {
                 Run::WholeJson | Run::WholeAvro => whole::run(&task),
                 Run::NullJson | Run::NullAvro => null::run(&task),
@@ -138,6 +142,9 @@ impl Bench {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bench", "--only", run.name(), "--cpu", &core.to_string()]);
         command.args(["--reports", &self.reports.to_string(), "--agents", &self.agents.to_string()]);
+        if let Some(topology) = &self.topology {
+            command.arg("--topology").arg(topology);
+        }
         let done = command.arg("--data-dir").arg(place).output()?;
         if !done.status.success() {
             return Err(failed(String::from_utf8_lossy(&done.stderr).into_owned()));
@@ -147,9 +154,9 @@ impl Bench {
     }
 }
 
-/// The compiled-in topology with the measured profile.
-fn topology() -> Result<Topology, Failure> {
-    let mut topology = session::topology(None)?;
+/// The topology with the measured profile.
+fn topology(file: Option<&Path>) -> Result<Topology, Failure> {
+    let mut topology = session::topology(file)?;
     let value = |path: &str, value: &str| if path == "profile" { PROFILE.into() } else { value.to_owned() };
     topology.settings = topology.settings.iter().map(|(path, text)| (path.to_owned(), value(path, text))).collect();
     Ok(topology)
@@ -264,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_measured_profile_is_in_force() {
-        assert_eq!(topology().expect("valid").settings.get("profile"), Some(PROFILE));
+        assert_eq!(topology(None).expect("valid").settings.get("profile"), Some(PROFILE));
     }
 
     #[test]

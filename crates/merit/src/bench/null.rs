@@ -19,11 +19,11 @@ use std::ops::Range;
 
 /// Writes what the real run wrote, on a new directory.
 pub(super) fn run(task: &Task) -> Result<Measured, Failure> {
-    let topology = super::topology()?;
+    let topology = &task.topology;
     let real = Store::open_to_read(&task.real_directory())?;
     let directory = task.directory()?;
     let mut watch = Stopwatch::start();
-    let mut appender = Appender::open(&directory, &topology, &registry::registered(), Options::default())?;
+    let mut appender = Appender::open(&directory, topology, &registry::registered(), Options::default())?;
     let layout = appender.layout().clone();
     let first = layout.tasks[0].input;
     let mut written = watch.leave_out(|| Written::new(&real, &layout))?;

@@ -12,11 +12,11 @@ use merit_runtime::{Engine, Input, Options, key};
 
 /// Runs every report to completion on a new directory.
 pub(super) fn run(task: &Task) -> Result<Measured, Failure> {
-    let topology = super::topology()?;
+    let topology = &task.topology;
     let directory = task.directory()?;
     let mut watch = Stopwatch::start();
     let signer = Signer::new(&topology.key_name, &key::read_or_create(&directory.join("audit.key"))?);
-    let mut engine = Engine::open(&directory, &topology, &registry::registered(), signer, Options::default())?;
+    let mut engine = Engine::open(&directory, topology, &registry::registered(), signer, Options::default())?;
     define_pool(&mut engine)?;
     let mut decoder = Decoder::new(task.format);
     let mut bodies = Bodies::default();

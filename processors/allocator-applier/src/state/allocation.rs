@@ -150,6 +150,7 @@ datum! {
 
 impl Row for Allocation {
     const STORE: &'static str = "allocations";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         AllocationRow::SHAPE

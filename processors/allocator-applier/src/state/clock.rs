@@ -36,6 +36,7 @@ datum! {
 
 impl Row for Clock {
     const STORE: &'static str = "ledger-time";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         ClockRow::SHAPE
@@ -64,6 +65,7 @@ pub(crate) struct Rules {
 
 impl Row for Rules {
     const STORE: &'static str = "bundle";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         PolicyBundle::SHAPE

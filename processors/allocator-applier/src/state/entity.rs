@@ -103,6 +103,7 @@ datum! {
 
 impl Row for Entity {
     const STORE: &'static str = "entities";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         EntityRow::SHAPE

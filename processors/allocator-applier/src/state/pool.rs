@@ -92,6 +92,7 @@ datum! {
 
 impl Row for Pool {
     const STORE: &'static str = "pools";
+    type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {
         PoolRow::SHAPE

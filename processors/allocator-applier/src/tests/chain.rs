@@ -4,12 +4,13 @@ use crate::AllocatorApplier;
 use merit_core::processor::{Configuration, DynProcessor};
 use merit_core::record::*;
 use merit_core::settings::Settings;
+use merit_core::table::RowMap;
 use merit_core::{Digest, EventTime, Fault, Fixed, Head, Key, Kind, List, Payload, Record, Sink, Uuid};
 use policy_gate::PolicyGate;
 use simulated_cluster::SimulatedCluster;
 use std::boxed::Box;
-use std::collections::{BTreeMap, VecDeque};
-use std::string::{String, ToString};
+use std::collections::VecDeque;
+use std::string::String;
 use std::vec::Vec;
 
 /// Stream number of the promoter, which is not in the chain.
@@ -46,7 +47,7 @@ pub(super) enum Way {
 pub(super) struct Chain {
     processors: Vec<Box<dyn DynProcessor>>,
     settings: Vec<(String, String)>,
-    rows: BTreeMap<(usize, String, String, u32), Vec<u8>>,
+    rows: [RowMap; 3],
     shared: Shared,
     way: Way,
     /// Ids of the allocations in the order of their requests.
@@ -119,7 +120,7 @@ impl Chain {
         let mut chain = Chain {
             processors: Vec::new(),
             settings: settings.collect(),
-            rows: BTreeMap::new(),
+            rows: Default::default(),
             shared: Shared::default(),
             way,
             allocations: Vec::new(),
@@ -137,13 +138,8 @@ impl Chain {
 
     /// Writes a checkpoint, forgets everything, and reads it back.
     pub(super) fn reload(&mut self) {
-        for (number, processor) in self.processors.iter_mut().enumerate() {
-            processor.stores(&mut |store| {
-                let name = store.name().to_string();
-                store.checkpoint(&mut |key, part, bytes| {
-                    self.rows.insert((number, name.clone(), key.into(), part), bytes.into());
-                });
-            });
+        for (rows, processor) in self.rows.iter_mut().zip(&mut self.processors) {
+            rows.checkpoint_and_evict(&mut **processor);
         }
         self.processors =
             [Box::<PolicyGate>::default() as Box<dyn DynProcessor>, Box::<AllocatorApplier>::default(), Box::<SimulatedCluster>::default()]
@@ -152,17 +148,10 @@ impl Chain {
         let emitter = ("key".into(), [0; 32]);
         let configuration =
             Configuration { settings, partition: 0, partitions: 4, origin: "merit.example/audit".into(), emitter, epoch: 0 };
-        for (number, processor) in self.processors.iter_mut().enumerate() {
+        for (rows, processor) in self.rows.iter().zip(&mut self.processors) {
             assert_eq!(processor.check(&configuration.settings), []);
             processor.configure(&configuration).expect("configured");
-            processor.stores(&mut |store| {
-                for ((of, name, key, part), row) in &self.rows {
-                    if (*of, name.as_str()) == (number, store.name()) {
-                        store.restore(key, *part, row).expect("readable");
-                    }
-                }
-                store.restored();
-            });
+            rows.restore(&mut **processor).expect("readable");
         }
     }
 

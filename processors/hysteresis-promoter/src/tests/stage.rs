@@ -4,8 +4,8 @@ use crate::HysteresisPromoter;
 use merit_core::processor::{Configuration, DynProcessor};
 use merit_core::record::*;
 use merit_core::settings::Settings;
+use merit_core::table::RowMap;
 use merit_core::{Digest, EventTime, Fault, Fixed, Head, Key, Kind, List, Payload, Record, Sink, Uuid};
-use std::collections::BTreeMap;
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
@@ -78,7 +78,7 @@ pub(super) struct Stage {
     pub scores: u64,
     /// Ids of the promotions so far.
     pub promotions: Vec<Uuid>,
-    pub rows: BTreeMap<(String, String, u32), Vec<u8>>,
+    pub rows: RowMap,
 }
 
 pub(super) fn at(minute: i64) -> EventTime {
@@ -93,7 +93,7 @@ impl Stage {
     /// The profile `default` with other parameters, `"dwell=1h"`, and those of the processor, `".event-time.grace=0ms"`.
     pub(super) fn new(settings: &[&str]) -> Stage {
         let (promoter, tray) = (HysteresisPromoter::default(), Tray::default());
-        let mut stage = Stage { promoter, tray, settings: Vec::new(), scores: 0, promotions: Vec::new(), rows: BTreeMap::new() };
+        let mut stage = Stage { promoter, tray, settings: Vec::new(), scores: 0, promotions: Vec::new(), rows: RowMap::default() };
         stage.configure(settings);
         stage
     }
@@ -201,27 +201,14 @@ impl Stage {
 
     /// Writes a checkpoint.
     pub(super) fn checkpoint(&mut self) {
-        let rows = &mut self.rows;
-        DynProcessor::stores(&mut self.promoter, &mut |store| {
-            let name = store.name().to_string();
-            store.checkpoint(&mut |key, part, bytes| {
-                rows.insert((name.clone(), key.into(), part), bytes.into());
-            });
-        });
+        self.rows.checkpoint_and_evict(&mut self.promoter);
     }
 
     /// Writes a checkpoint, forgets everything, and reads it back.
     pub(super) fn reload(&mut self) {
         self.checkpoint();
         self.promoter = HysteresisPromoter::default();
-        let rows = &self.rows;
-        DynProcessor::stores(&mut self.promoter, &mut |store| {
-            let of = store.name();
-            for ((_, key, part), row) in rows.iter().filter(|((name, _, _), _)| name == of) {
-                store.restore(key, *part, row).expect("readable");
-            }
-            store.restored();
-        });
+        self.rows.restore(&mut self.promoter).expect("readable");
         self.apply();
     }
 

@@ -6,8 +6,8 @@ use core::hash::Hasher;
 use merit_core::processor::{Configuration, DynProcessor};
 use merit_core::record::*;
 use merit_core::settings::Settings;
+use merit_core::table::RowMap;
 use merit_core::{Datum, Digest, EventTime, Fault, Fixed, Head, Key, Kind, List, Payload, Record, Sink, Uuid};
-use std::collections::BTreeMap;
 use std::format;
 use std::hash::DefaultHasher;
 use std::string::{String, ToString};
@@ -62,9 +62,6 @@ impl Sink for Tray {
     }
 }
 
-/// Rows of stores by store, key and part.
-pub(super) type Rows = BTreeMap<(String, String, u32), Vec<u8>>;
-
 /// One partition of ingest.
 pub(super) struct Desk {
     ingest: Ingest,
@@ -72,7 +69,7 @@ pub(super) struct Desk {
     partition: u32,
     settings: Vec<(String, String)>,
     pub offset: u64,
-    pub rows: Rows,
+    pub rows: RowMap,
 }
 
 impl Desk {
@@ -83,7 +80,7 @@ impl Desk {
 
     pub(super) fn partition(partition: u32, partitions: u32, settings: &[&str]) -> Desk {
         let (ingest, tray) = (Ingest::default(), Tray::default());
-        let mut desk = Desk { ingest, tray, partition, settings: Vec::new(), offset: 0, rows: Rows::new() };
+        let mut desk = Desk { ingest, tray, partition, settings: Vec::new(), offset: 0, rows: RowMap::default() };
         desk.configure(partitions, settings);
         desk
     }
@@ -128,38 +125,21 @@ impl Desk {
 
     /// Writes every changed row.
     pub(super) fn checkpoint(&mut self) {
-        let rows = &mut self.rows;
-        DynProcessor::stores(&mut self.ingest, &mut |store| {
-            let name = store.name().to_string();
-            store.checkpoint(&mut |key, part, bytes| {
-                let place = (name.clone(), key.to_string(), part);
-                match bytes {
-                    [] => rows.remove(&place),
-                    bytes => rows.insert(place, bytes.into()),
-                };
-            });
-        });
+        self.rows.checkpoint_and_evict(&mut self.ingest);
     }
 
     /// Writes a checkpoint, forgets everything, and reads it back.
     pub(super) fn reload(&mut self) {
         self.checkpoint();
         self.ingest = Ingest::default();
-        let rows = &self.rows;
-        DynProcessor::stores(&mut self.ingest, &mut |store| {
-            let of = store.name();
-            for ((_, key, part), row) in rows.iter().filter(|((name, _, _), _)| name == of) {
-                store.restore(key, *part, row).expect("readable");
-            }
-            store.restored();
-        });
+        self.rows.restore(&mut self.ingest).expect("readable");
         self.apply();
     }
 
     /// Inputs by class so far.
     pub(super) fn counts(&mut self) -> Counts {
         self.checkpoint();
-        let row = self.rows.get(&("ingest-counts".into(), String::new(), 0));
+        let row = self.rows.0.get(&("ingest-counts".into(), String::new(), 0));
         row.map_or(Counts::default(), |row| Counts::decode(row).expect("canonical"))
     }
 }

@@ -158,11 +158,11 @@ fn a_checkpoint_writes_only_the_chunks_that_changed() {
     let mut desk = Desk::new(&["ingest.recent_reports=12288"]);
     (0..9_000).for_each(|number| drop(send(&mut desk, number)));
     desk.checkpoint();
-    let parts: Vec<u32> = desk.rows.keys().filter(|(store, _, _)| store == "recent-reports").map(|(_, _, part)| *part).collect();
+    let parts: Vec<u32> = desk.rows.0.keys().filter(|(store, _, _)| store == "recent-reports").map(|(_, _, part)| *part).collect();
     assert_eq!(parts, [0, 1, 2, 3]);
-    desk.rows.clear();
+    desk.rows.0.clear();
     send(&mut desk, 9_000);
     desk.checkpoint();
-    let parts: Vec<u32> = desk.rows.keys().filter(|(store, _, _)| store == "recent-reports").map(|(_, _, part)| *part).collect();
+    let parts: Vec<u32> = desk.rows.0.keys().filter(|(store, _, _)| store == "recent-reports").map(|(_, _, part)| *part).collect();
     assert_eq!(parts, [0, 3]);
 }

@@ -4,9 +4,9 @@ use crate::ScoreWindow;
 use merit_core::processor::{Configuration, DynProcessor};
 use merit_core::record::{Metric, ReportAccepted, ScoreUpdated, Tick};
 use merit_core::settings::Settings;
+use merit_core::table::RowMap;
 use merit_core::{Digest, EventTime, Fault, Fixed, Head, Key, Kind, List, Payload, Record, Sink, Uuid};
-use std::collections::BTreeMap;
-use std::string::{String, ToString};
+use std::string::String;
 use std::vec::Vec;
 
 /// A record that score-window emitted.
@@ -73,7 +73,7 @@ pub(super) struct Bench {
     settings: Vec<(String, String)>,
     /// What went to divisions and products, which tests of scores do not look at.
     pub deltas: Vec<Emitted>,
-    pub rows: BTreeMap<(String, String, u32), Vec<u8>>,
+    pub rows: RowMap,
 }
 
 impl Bench {
@@ -81,7 +81,7 @@ impl Bench {
     pub(super) fn new(settings: &[&str]) -> Bench {
         let settings = settings.iter().filter_map(|entry| entry.split_once('=')).map(|(path, value)| (path.into(), value.into()));
         let (processor, settings) = (ScoreWindow::default(), settings.collect());
-        let mut bench = Bench { processor, settings, deltas: Vec::new(), rows: BTreeMap::new() };
+        let mut bench = Bench { processor, settings, deltas: Vec::new(), rows: RowMap::default() };
         bench.configure();
         bench
     }
@@ -122,31 +122,14 @@ impl Bench {
 
     /// Writes every changed row.
     pub(super) fn checkpoint(&mut self) {
-        let rows = &mut self.rows;
-        DynProcessor::stores(&mut self.processor, &mut |store| {
-            let name = store.name().to_string();
-            store.checkpoint(&mut |key, part, bytes| {
-                let place = (name.clone(), key.to_string(), part);
-                match bytes {
-                    [] => rows.remove(&place),
-                    bytes => rows.insert(place, bytes.into()),
-                };
-            });
-        });
+        self.rows.checkpoint_and_evict(&mut self.processor);
     }
 
     /// Writes a checkpoint, forgets everything, and reads it back.
     pub(super) fn reload(&mut self) {
         self.checkpoint();
         self.processor = ScoreWindow::default();
-        let rows = &self.rows;
-        DynProcessor::stores(&mut self.processor, &mut |store| {
-            let of = store.name();
-            for ((_, key, part), row) in rows.iter().filter(|((name, _, _), _)| name == of) {
-                store.restore(key, *part, row).expect("readable");
-            }
-            store.restored();
-        });
+        self.rows.restore(&mut self.processor).expect("readable");
         self.configure();
     }
 }
