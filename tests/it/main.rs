@@ -6,6 +6,7 @@ mod commands;
 mod configuration;
 mod crash_recovery;
 mod equality;
+mod errors;
 mod import;
 mod kill;
 mod oracle;
