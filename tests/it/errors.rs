@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 const HEAD: &str = "# Errors and rules
 
-Generated from the code: `UPDATE_EXPECT=1 cargo test --release -p merit-tests --test it -- errors`.
+Generated from the code: `UPDATE_EXPECT=1 cargo test --release -p merit-tests --test it -- page_of_errors`.
 
 A command ends with one of these:
 
@@ -28,19 +28,18 @@ fn row(cells: &[&str]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-fn table(section: &Section) -> String {
-    let errors = section.codes.iter().any(|code| code.exit != 0);
-    let of_code = |code: &&Code| {
-        let (name, exit) = (format!("`{}`", code.name), code.exit.to_string());
-        let exit = if errors { vec![exit.as_str()] } else { Vec::new() };
-        row(&[&[name.as_str()][..], &exit, &[code.happened, code.remedy]].concat())
+/// Errors with their exit codes; what all of a section have in common stands once.
+fn table(section: &Section, errors: bool) -> String {
+    let remedy = section.codes[0].remedy;
+    let shared = section.codes.len() > 1 && section.codes.iter().all(|code| code.remedy == remedy);
+    let columns = |name: &str, exit: &str, happened: &str, remedy: &str| {
+        let cells = [(name, true), (exit, errors), (happened, true), (remedy, !shared)];
+        row(&cells.iter().filter(|(_, shown)| *shown).map(|(cell, _)| *cell).collect::<Vec<_>>())
     };
-    let head = if errors {
-        "| code | exit | what happened | what to do |\n|---|---|---|---|\n"
-    } else {
-        "| rule | what happened | what to do |\n|---|---|---|\n"
-    };
-    format!("\n### {}\n\n{head}{}", section.place, section.codes.iter().map(of_code).collect::<String>())
+    let of_code = |code: &&Code| columns(&format!("`{}`", code.name), &code.exit.to_string(), code.happened, code.remedy);
+    let head = columns(if errors { "code" } else { "rule" }, "exit", "what happened", "what to do") + &columns("---", "---", "---", "---");
+    let note = if shared { format!("What to do: {remedy}.\n\n") } else { String::new() };
+    format!("\n### {}\n\n{note}{head}{}", section.place, section.codes.iter().map(of_code).collect::<String>())
 }
 
 fn topology() -> String {
@@ -53,8 +52,8 @@ fn topology() -> String {
 }
 
 fn page() -> String {
-    let tables = |sections: &[Section]| sections.iter().map(table).collect::<String>();
-    format!("{HEAD}\n## Errors\n{}\n## Rules\n{}{}", tables(ERRORS), tables(RULES), topology())
+    let tables = |sections: &[Section], errors| sections.iter().map(|section| table(section, errors)).collect::<String>();
+    format!("{HEAD}\n## Errors\n{}\n## Rules\n{}{}", tables(ERRORS, true), tables(RULES, false), topology())
 }
 
 #[test]
