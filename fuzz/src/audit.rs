@@ -9,10 +9,6 @@ use std::sync::LazyLock;
 const ORIGIN: &str = "merit.example/audit";
 const KEY_NAME: &str = "merit.example/emitter";
 
-/// Every rule that a leaf can break; the table of `merit_audit::verify`.
-const RULES: [&str; 12] =
-    ["shape", "origin", "unknown_key", "signature", "payload", "gap", "repeated", "prev", "changed", "uncovered", "heads", "parent"];
-
 /// Bytes as one leaf, and as the envelope of one. What is taken apart gives the same bytes when it is put together.
 pub fn leaf(bytes: &[u8]) -> bool {
     comes_back(bytes) | comes_back(&assemble(bytes, &[]))
@@ -73,7 +69,7 @@ pub fn audit_log(bytes: &[u8]) -> bool {
 }
 
 fn is_known(fault: &AuditFault, last: usize) -> bool {
-    assert!(RULES.contains(&fault.rule) && fault.index <= last as u64, "{fault}");
+    assert!(merit_audit::rule::RULES.contains(&fault.rule) && fault.index <= last as u64, "{fault}");
     true
 }
 

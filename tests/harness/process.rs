@@ -60,6 +60,25 @@ impl Call {
         Call { input: bytes.into(), ..self }
     }
 
+    /// Under another program, whose arguments end with this call.
+    pub fn under<S: AsRef<std::ffi::OsStr>>(self, program: impl AsRef<std::ffi::OsStr>, arguments: impl IntoIterator<Item = S>) -> Call {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(self.command.get_program()).args(self.command.get_args());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Call { command, ..self }
+    }
+
+    /// Under limits of the shell's `ulimit`, such as `-f 100`. A file that may not grow is an error to it, not a signal.
+    pub fn limited(self, limits: &str) -> Call {
+        self.under("sh", ["-c", &format!(r#"trap '' XFSZ; ulimit {limits}; exec "$@""#), "sh"])
+    }
+
+    /// Without what sets root above permissions; who is not root has none of it.
+    pub fn unprivileged(self) -> Call {
+        let root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+        if root { self.under("setpriv", ["--inh-caps=-all", "--bounding-set=-all"]) } else { self }
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("could not start {:?}: {error}", self.command));

@@ -236,7 +236,8 @@ fn times_from_1970_to_9999_neither_hang_nor_break() {
     for profile in [Profile::Default, Profile::Example] {
         let directory = Directory::new(profile);
         let summary = directory.import([file(&directory, "input.jsonl", &rows)]).ok().json();
-        assert_eq!((total(&summary, "scored"), total(&summary, "late")), (18, 12));
+        assert_eq!(["scored", "late", "rejected"].map(|class| total(&summary, class)), [18, 6, 6]);
+        assert_eq!(summary["rejectedByRule"]["timestamp_future"], 6);
         assert_eq!(directory.replay().code, Some(0));
         directory.call(["audit", "verify"]).ok();
     }
@@ -319,8 +320,8 @@ fn a_bad_topology_is_refused_with_every_problem() {
     let bad = Directory::with_topology(topology);
     let done = bad.import(["-"]).run();
     done.refused(3, "topology_invalid");
-    let message = done.failure()["error"].to_string();
-    assert!(message.contains("grace") && message.contains("decimals"), "{message}");
+    let detail = done.failure()["detail"].to_string();
+    assert!(detail.contains("grace") && detail.contains("decimals"), "{detail}");
     assert!(!bad.data().exists(), "nothing is written under a topology that is wrong");
 }
 

@@ -2,10 +2,12 @@
 //!
 //! One file a topic. Build the program first: `cargo build --release --workspace`.
 
+mod bad_input;
 mod commands;
 mod configuration;
 mod crash_recovery;
 mod equality;
+mod errors;
 mod import;
 mod kill;
 mod oracle;

@@ -16,7 +16,8 @@ pub mod envelope;
 mod json;
 pub mod key;
 pub mod leaf;
-pub mod running;
+pub mod rule;
+mod running;
 pub mod verify;
 
 pub use chain::{Chain, ChainHead, Entry, Leaf, Unwritable};

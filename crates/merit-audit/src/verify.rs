@@ -3,27 +3,14 @@
 //! A signature proves its own envelope and, through `prev`, every envelope of its chain before it. So leaves without one wait
 //! until the next signed leaf of their chain, and are then compared backwards from it: the leaf that does not hash to what its
 //! successor says is the one that was changed.
-//!
-//! | rule | a leaf breaks it when |
-//! |---|---|
-//! | `shape` | it is no leaf, or its envelope is not canonical |
-//! | `origin` | it belongs to another log |
-//! | `unknown_key` | it is signed by a key that was not given |
-//! | `signature` | its signature is not that key's over its envelope |
-//! | `payload` | its payload is not what it commits to |
-//! | `gap` | a leaf of its chain is missing before it |
-//! | `repeated` | its chain has a leaf at that place already |
-//! | `prev` | it does not follow the leaf before it |
-//! | `changed` | it is not the leaf that the signed one behind it covers |
-//! | `uncovered` | no signed leaf of its chain follows it |
-//! | `heads` | it says that a chain was longer, or ended otherwise, than the log shows |
-//! | `parent` | it names a parent that is nowhere |
+//! [`rule`] says what it can break.
 
 use crate::chain::ChainHead;
 use crate::envelope::{Envelope, leaf_type};
 use crate::json;
 use crate::key::EmitterKey;
 use crate::leaf::{ParsedLeaf, genesis, payload_commit};
+use crate::rule;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -33,7 +20,7 @@ use core::cmp::Ordering;
 use core::fmt;
 use core::mem;
 use merit_core::record::StreamHeads;
-use merit_core::{Datum, Digest, Kind, Uuid};
+use merit_core::{Code, Datum, Digest, Kind, Uuid};
 
 /// The first thing that is wrong with a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +32,7 @@ pub struct AuditFault {
     /// The leaf that shows it, by the index that the caller gave it.
     pub index: u64,
     /// The rule that it breaks.
-    pub rule: &'static str,
+    pub rule: &'static Code,
     /// What was found, for a person.
     pub detail: String,
 }
@@ -104,7 +91,7 @@ struct Parent {
 }
 
 /// A rule and what was found.
-type Finding = (&'static str, String);
+type Finding = (&'static Code, String);
 
 impl LogVerifier {
     /// A log named `origin`, signed by some of `keys`.
@@ -118,7 +105,7 @@ impl LogVerifier {
             let (stream, sequence) = self.place(bytes);
             AuditFault { stream, sequence, index, rule, detail }
         };
-        let leaf = ParsedLeaf::parse(bytes).map_err(|misshapen| refuse(("shape", misshapen.to_string())))?;
+        let leaf = ParsedLeaf::parse(bytes).map_err(|misshapen| refuse((rule::SHAPE, misshapen.to_string())))?;
         self.examine(&leaf, payload).map_err(refuse)?;
         self.check_link(index, bytes, &leaf)?;
         self.check_heads(index, &leaf.envelope, payload)?;
@@ -141,11 +128,11 @@ impl LogVerifier {
         let uncovered = self.chains.iter().filter_map(|(stream, tail)| {
             let first = tail.waiting.first()?;
             let detail = format!("{} leaves at the end of the chain are not covered by a signature", tail.waiting.len());
-            Some(AuditFault { stream: stream.to_string(), sequence: tail.signed(), index: first.index, rule: "uncovered", detail })
+            Some(AuditFault { stream: stream.to_string(), sequence: tail.signed(), index: first.index, rule: rule::UNCOVERED, detail })
         });
         let orphan = self.parents.iter().find(|parent| !resolves(parent.id)).map(|parent| {
             let detail = format!("its parent {} is nowhere", parent.id);
-            AuditFault { stream: parent.stream.to_string(), sequence: parent.sequence, index: parent.index, rule: "parent", detail }
+            AuditFault { stream: parent.stream.to_string(), sequence: parent.sequence, index: parent.index, rule: rule::PARENT, detail }
         });
         match uncovered.chain(orphan).min_by_key(|fault| fault.index) {
             Some(fault) => Err(fault),
@@ -160,20 +147,20 @@ impl LogVerifier {
     fn examine(&self, leaf: &ParsedLeaf<'_>, payload: Option<&[u8]>) -> Result<(), Finding> {
         let envelope = &leaf.envelope;
         if envelope.log != self.origin {
-            return Err(("origin", format!("it belongs to log {:?}, this is {:?}", envelope.log, self.origin)));
+            return Err((rule::ORIGIN, format!("it belongs to log {:?}, this is {:?}", envelope.log, self.origin)));
         }
         for signature in leaf.signatures() {
             let id = signature.key_id;
             let Some(key) = self.keys.iter().find(|key| key.key_id() == id) else {
-                return Err(("unknown_key", format!("it is signed by key {id:08x}, which was not given")));
+                return Err((rule::UNKNOWN_KEY, format!("it is signed by key {id:08x}, which was not given")));
             };
             if !key.verify(&leaf.event_hash, &signature) {
-                return Err(("signature", format!("key {id:08x} did not sign this envelope")));
+                return Err((rule::SIGNATURE, format!("key {id:08x} did not sign this envelope")));
             }
         }
         match payload {
             Some(payload) if payload.len() as u64 != envelope.payload_length || payload_commit(payload) != envelope.payload => {
-                Err(("payload", format!("its payload of {} bytes is not the one that it commits to", payload.len())))
+                Err((rule::PAYLOAD, format!("its payload of {} bytes is not the one that it commits to", payload.len())))
             }
             Some(_) | None => Ok(()),
         }
@@ -186,12 +173,14 @@ impl LogVerifier {
         let fault = |(stream, sequence), rule, detail| Err(AuditFault { stream, sequence, index, rule, detail });
         let named = |sequence| self.place_by_prev(prev, stream).unwrap_or_else(|| (stream.to_string(), sequence));
         match sequence.cmp(&head.sequence) {
-            Ordering::Greater => fault(named(head.sequence), "gap", format!("sequence {} is due and {sequence} came", head.sequence)),
-            Ordering::Less => fault(named(*sequence), "repeated", format!("sequence {} is due and {sequence} came again", head.sequence)),
+            Ordering::Greater => fault(named(head.sequence), rule::GAP, format!("sequence {} is due and {sequence} came", head.sequence)),
+            Ordering::Less => {
+                fault(named(*sequence), rule::REPEATED, format!("sequence {} is due and {sequence} came again", head.sequence))
+            }
             Ordering::Equal if *prev == head.hash => Ok(()),
             // Before it stands a signed leaf, or it belongs behind another chain's end: so it is this leaf that is wrong.
             Ordering::Equal if self.waiting(stream).is_empty() || self.place_by_prev(prev, stream).is_some() => {
-                fault(self.place(bytes), "prev", "it does not follow the leaf before it".into())
+                fault(self.place(bytes), rule::PREV, "it does not follow the leaf before it".into())
             }
             // One of two unsigned neighbours was changed; the next signature tells which.
             Ordering::Equal => Ok(()),
@@ -201,7 +190,7 @@ impl LogVerifier {
     /// A `stream.heads` leaf against the chains so far: finds what was cut off the end of one.
     fn check_heads(&self, index: u64, envelope: &Envelope<'_>, payload: Option<&[u8]>) -> Result<(), AuditFault> {
         let Some(payload) = payload.filter(|_| envelope.leaf_type == leaf_type(Kind::StreamHeads)) else { return Ok(()) };
-        let fault = |stream: &str, sequence, detail| Err(AuditFault { stream: stream.into(), sequence, index, rule: "heads", detail });
+        let fault = |stream: &str, sequence, detail| Err(AuditFault { stream: stream.into(), sequence, index, rule: rule::HEADS, detail });
         let Some(listed) = StreamHeads::decode(payload) else {
             return fault(&envelope.stream, envelope.sequence, "its list of heads cannot be read".into());
         };
@@ -227,7 +216,7 @@ impl LogVerifier {
                 stream: name.to_string(),
                 sequence,
                 index,
-                rule: "changed",
+                rule: rule::CHANGED,
                 detail: "it is not the leaf that the signed one behind it covers".into(),
             })?;
         }

@@ -106,7 +106,7 @@ fn verify<'r>(rows: impl IntoIterator<Item = &'r Row>, payloads: bool) -> Result
 
 fn found(rows: &[Row]) -> (&'static str, String, u64, u64) {
     let fault = verify(rows, true).expect_err("a fault");
-    (fault.rule, fault.stream, fault.sequence, fault.index)
+    (fault.rule.name, fault.stream, fault.sequence, fault.index)
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn parents_resolve_to_leaves_or_to_what_the_caller_knows() {
     }
     assert_eq!(verifier.unresolved(), [score()]);
     let fault = verifier.finish(|_| false).expect_err("a fault");
-    assert_eq!((fault.rule, fault.stream.as_str(), fault.sequence, fault.index), ("parent", EVALUATE, 1, 4));
+    assert_eq!((fault.rule.name, fault.stream.as_str(), fault.sequence, fault.index), ("parent", EVALUATE, 1, 4));
 }
 
 #[test]

@@ -80,10 +80,12 @@ fn parse_exponent(text: &[u8]) -> Option<i32> {
         [b'+', rest @ ..] => (1, rest),
         rest => (1, rest),
     };
-    if digits.is_empty() || digits.len() > 3 {
+    if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i32::from(digit - b'0'))).map(|v| sign * v)
+    // More than any text has digits: it is as good as without end.
+    let add = |value: i32, digit: &u8| digit.is_ascii_digit().then(|| (value * 10 + i32::from(digit - b'0')).min(100_000_000));
+    digits.iter().try_fold(0, add).map(|value| sign * value)
 }
 
 /// Integer division, rounded half away from zero. The denominator is positive.
@@ -154,6 +156,9 @@ mod tests {
             ("9300000000000000000", None, ""),
             ("1e999", None, ""),
             ("0e999", Some(0), "0"),
+            ("1e99999999999999999999", None, ""),
+            ("1e-99999999999999999999", Some(0), "0"),
+            ("1e0001", Some(10_000_000), "10"),
         ] {
             let parsed = Fixed::parse(text);
             assert_eq!(parsed.map(|f| f.0), units, "{text}");

@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod code;
 pub mod datum;
 pub mod fixed;
 pub mod id;
@@ -21,12 +22,13 @@ pub mod table;
 pub mod time;
 pub mod watermark;
 
+pub use code::Code;
 pub use datum::{Datum, List, Shape};
 pub use fixed::Fixed;
 pub use id::{Digest, Uuid};
 pub use key::Key;
 pub use processor::{Fault, Head, Outbox, Processor, Record, Sink};
 pub use record::{Kind, Payload};
-pub use settings::{Problem, Settings};
+pub use settings::{MAX_NAME, Problem, Settings};
 pub use table::{Row, Rows, Store, Table};
 pub use time::{Duration, EventTime};

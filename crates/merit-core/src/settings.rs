@@ -7,6 +7,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+/// The longest name, id or text of a setting, in bytes: many of them fit one audit leaf.
+pub const MAX_NAME: usize = 256;
+
 /// Every parameter in force. In a path, a `.` inside a name stands as `%2E` and a `%` as `%25`.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -103,9 +106,10 @@ impl<'a> Reader<'a> {
         self.read(name, default, |text| text.parse().ok(), "true or false")
     }
 
-    /// A text.
+    /// A text of at most [`MAX_NAME`] bytes, not empty.
     pub fn text(&mut self, name: &str, default: &str) -> String {
-        self.read(name, default.to_string(), |text| (!text.is_empty()).then(|| text.to_string()), "a text, not empty")
+        let named = |text: &str| (1..=MAX_NAME).contains(&text.len()).then(|| text.to_string());
+        self.read(name, default.to_string(), named, "a text of 1 to 256 bytes")
     }
 
     /// One of a few words.
@@ -126,7 +130,8 @@ impl<'a> Reader<'a> {
             Some(text) => match parse(text) {
                 Some(value) => value,
                 None => {
-                    self.refuse(name, format!("{text:?} is not {wanted}"));
+                    let shown: String = text.chars().take(64).collect();
+                    self.refuse(name, format!("{shown:?} is not {wanted}"));
                     default
                 }
             },

@@ -95,7 +95,9 @@ impl RowMap {
     pub fn checkpoint_and_evict(&mut self, processor: &mut dyn DynProcessor) {
         processor.stores(&mut |store| self.checkpoint(store));
         let rows: Arc<dyn Rows> = Arc::new(self.clone());
-        processor.stores(&mut |store| drop(store.evict(0, &rows)));
+        processor.stores(&mut |store| {
+            store.evict(0, &rows);
+        });
     }
 
     /// Lets a new processor go on from these rows.

@@ -3,11 +3,28 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use merit_core::datum_enum;
 use merit_core::record::Blocker;
+use merit_core::{Code, codes, datum_enum};
 
 /// The policy id of a verdict that nothing speaks against.
 pub const ALLOW: &str = "sentinel-allow";
+
+codes! {
+    /// Every rule that can hold an allocation back, most severe first.
+    RULES exits 0 {
+        DELTA_NOT_POSITIVE "delta_not_positive" "the request asks for nothing", "ask for at least one GPU";
+        DENY_POOL "sentinel-deny-pool" "the policy denies the pool", "ask another pool, or change the policy";
+        POOL_UNKNOWN "pool_unknown" "there is no such pool", "define it by `merit pools apply`, or name another in the profile";
+        MAX_DELTA "sentinel-max-delta" "the request asks for more than the policy lets one request have", "ask for less, or change the policy";
+        EXCEEDS_MAX_QUOTA "exceeds_max_quota" "the request asks for more than its division could ever hold", "ask for less, or raise the quota by `merit pools apply`";
+        POOL_HELD "pool_held" "the pool gives nothing for now", "set its state to open by `merit pools apply`; the request waits";
+        LOW_CONFIDENCE "low_confidence" "the trust behind the request is too low to pass without a person", "approve or reject it";
+        REQUEST_COOLDOWN "request_cooldown" "the agent asked too short a time ago", "nothing: it goes on when `request_cooldown` has passed";
+        AWAITING_APPROVAL "awaiting_approval" "a person has to approve", "approve or reject it";
+        WAITING_FOR_QUOTA "waiting_for_quota" "the division holds too much now", "nothing: it goes on when units come back; or raise the quota";
+        WAITING_FOR_CAPACITY "waiting_for_capacity" "the pool has too little now", "nothing: it goes on when units come back; or add capacity";
+    }
+}
 
 datum_enum! {
     /// What lets a blocked request pass, the hardest to come by first.
@@ -68,21 +85,26 @@ impl Rule {
         Rule::WaitingForCapacity,
     ];
 
+    /// What it means, and what a person can do.
+    pub const fn code(self) -> &'static Code {
+        match self {
+            Rule::DeltaNotPositive => DELTA_NOT_POSITIVE,
+            Rule::DenyPool => DENY_POOL,
+            Rule::PoolUnknown => POOL_UNKNOWN,
+            Rule::MaxDelta => MAX_DELTA,
+            Rule::ExceedsMaxQuota => EXCEEDS_MAX_QUOTA,
+            Rule::PoolHeld => POOL_HELD,
+            Rule::LowConfidence => LOW_CONFIDENCE,
+            Rule::RequestCooldown => REQUEST_COOLDOWN,
+            Rule::AwaitingApproval => AWAITING_APPROVAL,
+            Rule::WaitingForQuota => WAITING_FOR_QUOTA,
+            Rule::WaitingForCapacity => WAITING_FOR_CAPACITY,
+        }
+    }
+
     /// The name that records carry.
     pub const fn name(self) -> &'static str {
-        match self {
-            Rule::DeltaNotPositive => "delta_not_positive",
-            Rule::DenyPool => "sentinel-deny-pool",
-            Rule::PoolUnknown => "pool_unknown",
-            Rule::MaxDelta => "sentinel-max-delta",
-            Rule::ExceedsMaxQuota => "exceeds_max_quota",
-            Rule::PoolHeld => "pool_held",
-            Rule::LowConfidence => "low_confidence",
-            Rule::RequestCooldown => "request_cooldown",
-            Rule::AwaitingApproval => "awaiting_approval",
-            Rule::WaitingForQuota => "waiting_for_quota",
-            Rule::WaitingForCapacity => "waiting_for_capacity",
-        }
+        self.code().name
     }
 
     /// The rule of that name.

@@ -1,6 +1,7 @@
 //! What can go wrong in the world, and what to do then.
 
-use merit_core::Fault;
+use crate::code;
+use merit_core::{Code, Fault};
 use std::path::PathBuf;
 
 /// A failure of the runtime.
@@ -118,26 +119,20 @@ impl std::fmt::Display for Difference {
 }
 
 impl RuntimeError {
-    /// What a person can do about it.
-    pub fn hint(&self) -> &'static str {
+    /// Its code, which says what a person can do about it.
+    pub fn code(&self) -> &'static Code {
         match self {
-            RuntimeError::Open { .. } => "check that the path is a directory that you may write to, and that the disk is not full",
-            RuntimeError::InUse { .. } => "stop the other process, or pass another --data-dir",
-            RuntimeError::Missing { .. } => "pass the --data-dir that an import wrote to",
-            RuntimeError::Format { .. } => "use the version of Merit that wrote it",
-            RuntimeError::Topology { .. } => {
-                "pass the --topology that it was written with; parameters may differ, partitions and processors may not"
-            }
-            RuntimeError::Store { .. } => "check the disk; what was acknowledged is in the log, so run the command again when it is well",
-            RuntimeError::Key { .. } => {
-                "the file must hold 32 bytes as 64 hexadecimal digits and be readable by its owner alone (chmod 600)"
-            }
-            RuntimeError::KeyDiffers => "pass the key that the log was begun with, by --audit-key FILE",
-            RuntimeError::Corrupt { .. } => "restore the directory from a copy; `merit audit verify` tells how far it can be trusted",
-            RuntimeError::Difference(_) => {
-                "the log was changed, or this program computes otherwise than the one that wrote it; keep a copy and compare"
-            }
-            RuntimeError::Stopped { .. } => "this is a bug of Merit: keep the directory and report the line above",
+            RuntimeError::Open { .. } => code::DIRECTORY_OPEN,
+            RuntimeError::InUse { .. } => code::DIRECTORY_IN_USE,
+            RuntimeError::Missing { .. } => code::DIRECTORY_MISSING,
+            RuntimeError::Format { .. } => code::DIRECTORY_FORMAT,
+            RuntimeError::Topology { .. } => code::TOPOLOGY_DIFFERS,
+            RuntimeError::Store { .. } => code::STORE_FAILED,
+            RuntimeError::Key { .. } => code::AUDIT_KEY,
+            RuntimeError::KeyDiffers => code::AUDIT_KEY_DIFFERS,
+            RuntimeError::Corrupt { .. } => code::LOG_CORRUPT,
+            RuntimeError::Difference(_) => code::LOG_DIFFERS,
+            RuntimeError::Stopped { .. } => code::STOPPED,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`layout`] turns the topology into tasks and routes, [`task`] runs the processors of a task over a record, [`embedded`] drives
 //! tasks on a directory that is log and state. It does not know what any processor does.
 
+pub mod code;
 pub mod embedded;
 mod error;
 pub mod frame;

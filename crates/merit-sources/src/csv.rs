@@ -2,7 +2,7 @@
 
 use crate::json::metric_value;
 use crate::mapping::{Column, Mapping, Measure, MetricColumn, Text};
-use crate::report::{Draft, Field, Unreadable, shown, text_of};
+use crate::report::{self, Draft, Field, Unreadable, shown, text_of};
 use merit_core::Fixed;
 use merit_core::record::EvalReport;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl CsvReports {
         self.draft.clear();
         self.row.split(text_of(row)?)?;
         if self.row.len() != self.width {
-            return Err(Unreadable::new("csv_fields", format!("{} fields under a header of {}", self.row.len(), self.width)));
+            return Err(Unreadable::new(report::CSV_FIELDS, format!("{} fields under a header of {}", self.row.len(), self.width)));
         }
         let mapping = Arc::clone(&self.mapping);
         self.read_texts(&mapping);
@@ -104,7 +104,10 @@ impl CsvReports {
         let text = self.row.get(self.places[mapping.timestamp.column.0]);
         if !text.is_empty() {
             let invalid = || {
-                Unreadable::new("timestamp_invalid", format!("{} is not a time of the mapping's format within 1970 to 9999", shown(text)))
+                Unreadable::new(
+                    report::TIMESTAMP_INVALID,
+                    format!("{} is not a time of the mapping's format within 1970 to 9999", shown(text)),
+                )
             };
             self.draft.set_timestamp(mapping.timestamp.format.read(text).ok_or_else(invalid)?);
         }
@@ -115,7 +118,7 @@ impl CsvReports {
         let cell = self.row.get(self.places[metric.column.0]);
         match (cell.is_empty(), metric.skip_empty) {
             (true, true) => Ok(()),
-            (true, false) => Err(Unreadable::new("metrics_missing", format!("metric {} is empty", shown(&metric.name)))),
+            (true, false) => Err(Unreadable::new(report::METRICS_MISSING, format!("metric {} is empty", shown(&metric.name)))),
             (false, _) => self.draft.add_metric(&metric.name, measure(metric, cell)?),
         }
     }
@@ -158,7 +161,9 @@ impl Cells {
             match rest.strip_prefix(',') {
                 Some(next) => rest = next,
                 None if rest.is_empty() => return Ok(()),
-                None => return Err(Unreadable::new("csv_invalid", format!("text follows the closing quote of field {}", self.len()))),
+                None => {
+                    return Err(Unreadable::new(report::CSV_INVALID, format!("text follows the closing quote of field {}", self.len())));
+                }
             }
         }
     }
@@ -171,7 +176,7 @@ impl Cells {
 
     fn take_quoted<'r>(&mut self, mut rest: &'r str) -> Result<&'r str, Unreadable> {
         loop {
-            let open = || Unreadable::new("csv_invalid", format!("the quote of field {} is not closed", self.ends.len() + 1));
+            let open = || Unreadable::new(report::CSV_INVALID, format!("the quote of field {} is not closed", self.ends.len() + 1));
             let (cell, after) = rest.split_once('"').ok_or_else(open)?;
             self.text.push_str(cell);
             match after.strip_prefix('"') {

@@ -3,10 +3,10 @@
 //! A report's fields have known types, so a value of another type is refused at its first byte and nesting never deepens.
 //! Of several faults the first in the text is named; a field that is missing, after all others.
 
-use crate::report::{Draft, Field, Unreadable, shown, text_of};
+use crate::report::{self, Draft, Field, Unreadable, shown, text_of};
 use crate::time::rfc3339;
-use merit_core::Fixed;
 use merit_core::record::EvalReport;
+use merit_core::{Code, Fixed};
 
 /// Reads reports from lines of JSON, one after another, in memory that it uses again.
 #[derive(Default)]
@@ -32,10 +32,10 @@ impl JsonReports {
         let mut entries = scanner.open_object()?;
         while let Some(key) = scanner.next_key(&mut entries)? {
             let key = key.read(&mut self.name)?;
-            let part = part(key).ok_or_else(|| Unreadable::new("field_unknown", format!("a report has no field {}", shown(key))))?;
+            let part = part(key).ok_or_else(|| Unreadable::new(report::FIELD_UNKNOWN, format!("a report has no field {}", shown(key))))?;
             let bit = 1 << part.number();
             if seen & bit != 0 {
-                return Err(Unreadable::new("key_duplicate", format!("{} is there twice, or beside its other name", shown(key))));
+                return Err(Unreadable::new(report::KEY_DUPLICATE, format!("{} is there twice, or beside its other name", shown(key))));
             }
             seen |= bit;
             if !scanner.skip_null() {
@@ -52,7 +52,7 @@ impl JsonReports {
 
     fn read_part(&mut self, part: Part, scanner: &mut Scanner<'_>) -> Result<(), Unreadable> {
         match part {
-            Part::Text(field) => self.draft.set(field, scanner.string("field_type")?.read(&mut self.value)?),
+            Part::Text(field) => self.draft.set(field, scanner.string(report::FIELD_TYPE)?.read(&mut self.value)?),
             Part::Timestamp => self.read_timestamp(scanner)?,
             Part::Metrics => self.read_metrics(scanner)?,
             Part::Tags => self.read_tags(scanner)?,
@@ -61,9 +61,9 @@ impl JsonReports {
     }
 
     fn read_timestamp(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Unreadable> {
-        let text = scanner.string("timestamp_invalid")?.read(&mut self.value)?;
+        let text = scanner.string(report::TIMESTAMP_INVALID)?.read(&mut self.value)?;
         if !text.is_empty() {
-            let invalid = || Unreadable::new("timestamp_invalid", format!("{} is not RFC 3339 within 1970 to 9999", shown(text)));
+            let invalid = || Unreadable::new(report::TIMESTAMP_INVALID, format!("{} is not RFC 3339 within 1970 to 9999", shown(text)));
             self.draft.set_timestamp(rfc3339(text).ok_or_else(invalid)?);
         }
         Ok(())
@@ -82,7 +82,7 @@ impl JsonReports {
     fn read_tags(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Unreadable> {
         let mut entries = scanner.open_object_field()?;
         while let Some(key) = scanner.next_key(&mut entries)? {
-            let value = scanner.string("field_type")?;
+            let value = scanner.string(report::FIELD_TYPE)?;
             self.draft.add_tag(key.read(&mut self.name)?, value.read(&mut self.value)?)?;
         }
         Ok(())
@@ -128,7 +128,8 @@ fn part(key: &str) -> Option<Part> {
 pub(crate) fn metric_value(name: &str, text: &str) -> Result<Fixed, Unreadable> {
     Fixed::parse(text).ok_or_else(|| {
         let whole = number_length(text.as_bytes()) == Some(text.len());
-        let (rule, fault) = if whole { ("metric_range", "does not fit") } else { ("metric_not_a_number", "is not a decimal number") };
+        let (rule, fault) =
+            if whole { (report::METRIC_RANGE, "does not fit") } else { (report::METRIC_NOT_A_NUMBER, "is not a decimal number") };
         Unreadable::new(rule, format!("metric {} = {} {fault}", shown(name), shown(text)))
     })
 }
@@ -227,7 +228,7 @@ fn unescape_unicode(text: &str) -> Option<(char, usize)> {
 }
 
 fn invalid(what: &str, at: usize) -> Unreadable {
-    Unreadable::new("json_invalid", format!("{what} at byte {at}"))
+    Unreadable::new(report::JSON_INVALID, format!("{what} at byte {at}"))
 }
 
 /// Where the entries of an object stand.
@@ -270,7 +271,7 @@ impl<'t> Scanner<'t> {
     fn open_object_field(&mut self) -> Result<Entries, Unreadable> {
         match self.peek() {
             Some(b'{') => self.open_object(),
-            next => Err(self.other_type(next, "field_type", "an object")),
+            next => Err(self.other_type(next, report::FIELD_TYPE, "an object")),
         }
     }
 
@@ -288,13 +289,13 @@ impl<'t> Scanner<'t> {
         if self.peek() != Some(b'"') {
             return Err(invalid("no key", self.at));
         }
-        let key = self.string("json_invalid")?;
+        let key = self.string(report::JSON_INVALID)?;
         self.expect(b':')?;
         Ok(Some(key))
     }
 
     /// A string; `rule` is broken by a value of another type.
-    fn string(&mut self, rule: &'static str) -> Result<Raw<'t>, Unreadable> {
+    fn string(&mut self, rule: &'static Code) -> Result<Raw<'t>, Unreadable> {
         let next = self.peek();
         if next != Some(b'"') {
             return Err(self.other_type(next, rule, "a string"));
@@ -326,7 +327,7 @@ impl<'t> Scanner<'t> {
                 self.at += length;
                 Ok(text)
             }
-            next => Err(self.other_type(next, "metric_not_a_number", "a number")),
+            next => Err(self.other_type(next, report::METRIC_NOT_A_NUMBER, "a number")),
         }
     }
 
@@ -341,13 +342,13 @@ impl<'t> Scanner<'t> {
     }
 
     /// The fault of a value that starts with `next` where `wanted` should stand.
-    fn other_type(&self, next: Option<u8>, rule: &'static str, wanted: &str) -> Unreadable {
+    fn other_type(&self, next: Option<u8>, rule: &'static Code, wanted: &str) -> Unreadable {
         let rest = &self.text.as_bytes()[self.at..];
         let value = match next {
             Some(b'"' | b'{' | b'[' | b'-' | b'0'..=b'9') => true,
             _ => [&b"true"[..], b"false", b"null"].iter().any(|word| rest.starts_with(word)),
         };
-        let rule = if value { rule } else { "json_invalid" };
+        let rule = if value { rule } else { report::JSON_INVALID };
         Unreadable::new(rule, format!("not {wanted} at byte {}", self.at))
     }
 }

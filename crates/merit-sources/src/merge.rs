@@ -22,8 +22,9 @@ impl Merge {
         for index in 0..sources.len() {
             let (before, rest) = sources.split_at_mut(index);
             let source = &mut rest[0];
+            let empty = source.peek()?.is_none();
             let name = source.name();
-            if let Some(other) = before.iter().find(|other| other.name() == name) {
+            if let Some(other) = before.iter().find(|other| other.name() == name && !empty) {
                 return Err(SourceError::NameTaken { name: name.into(), path: source.path().into(), other: other.path().into() });
             }
             if let Some(position) = positions.iter().find(|position| position.name == name) {

@@ -2,12 +2,13 @@
 //!
 //! | key | value | meaning |
 //! |---|---|---|
-//! | `[[pools]]` `name` | text | the pool, once |
+//! | `[[pools]]` `name` | text, at most 256 bytes | the pool, once |
 //! | `capacity` | whole GPUs | all that it has |
 //! | `state` | `"open"` (default) or `"hold"` | whether it gives |
 //! | `[pools.quotas]` | division = whole GPUs | what a division may hold; together at most the capacity |
 
 use crate::document::{Problems, Section};
+use merit_core::MAX_NAME;
 use merit_core::record::PoolState;
 
 /// A pool. The quotas sum to its capacity at most.
@@ -62,6 +63,9 @@ fn pool(section: Section<'_, '_>, problems: &mut Problems<'_>) -> Option<Pool> {
     let state = state(section, problems);
     let quotas = section.section("quotas", problems).map(|quotas| read_quotas(quotas, problems)).unwrap_or_default();
     let (name, capacity) = (name?, capacity?);
+    if name.len() > MAX_NAME {
+        problems.add(section.at("name"), "`name` must be at most 256 bytes long");
+    }
     let granted: u128 = quotas.iter().map(|quota| u128::from(quota.nominal)).sum();
     if granted > u128::from(capacity) {
         let (granted, capacity) = (granted / u128::from(MILLI), capacity / MILLI);
@@ -73,8 +77,8 @@ fn pool(section: Section<'_, '_>, problems: &mut Problems<'_>) -> Option<Pool> {
 fn read_quotas(section: Section<'_, '_>, problems: &mut Problems<'_>) -> Vec<Quota> {
     let mut quotas = Vec::new();
     for (division, at) in section.keys() {
-        if division.is_empty() {
-            problems.add(at, "a quota must name a division");
+        if !(1..=MAX_NAME).contains(&division.len()) {
+            problems.add(at, "a quota must name a division in 1 to 256 bytes");
         }
         quotas.extend(gpus(section, division, problems).map(|nominal| Quota { division: division.into(), nominal }));
     }

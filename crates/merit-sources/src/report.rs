@@ -1,7 +1,7 @@
 //! One report in memory that is used again for the next, and the rules that a row must keep to become one.
 
 use merit_core::record::{EvalReport, Metric, Tag};
-use merit_core::{Datum, EventTime, Fixed, List};
+use merit_core::{Code, Datum, EventTime, Fixed, List, codes};
 
 /// The longest row that is read, in bytes without its line end. Source: design 5, one value of the log is at most 1 MiB.
 pub const MAX_ROW: usize = 1 << 20;
@@ -9,37 +9,40 @@ pub const MAX_ROW: usize = 1 << 20;
 /// The most metrics, and the most tags, that a row may carry: a bound on work. What a report may carry is ingest's to say.
 pub const MAX_ITEMS: usize = 64;
 
-/// Every rule that a row can break, with what it means.
-pub const RULES: &[(&str, &str)] = &[
-    ("agent_id_missing", "the report names no agent: neither agentId nor entityId, or an empty one"),
-    ("csv_fields", "the row has more or fewer fields than the header"),
-    ("csv_invalid", "the row's quotes are not balanced, or text follows a closing quote"),
-    ("field_type", "a field holds a value of another type"),
-    ("field_unknown", "the report has a field that no report has"),
-    ("json_invalid", "the row is not one JSON object"),
-    ("key_duplicate", "a field, a metric or a tag stands twice, by its name or its other name"),
-    ("metric_count", "more than 64 metrics"),
-    ("metric_not_a_number", "a metric's value is not a decimal number"),
-    ("metric_range", "a metric's value does not fit a decimal of 1e-6 in 64 bits"),
-    ("metrics_missing", "the report has no metrics, or one that it must have is empty"),
-    ("report_too_large", "the row is longer than 1 MiB"),
-    ("tags_count", "more than 64 tags"),
-    ("timestamp_invalid", "the timestamp is not of its format, or not within 1970 to 9999"),
-    ("timestamp_missing", "the report has no timestamp"),
-    ("utf8_invalid", "the row is not UTF-8"),
-];
+codes! {
+    /// Every rule that a row can break before it is a report.
+    RULES exits 0 {
+        AGENT_ID_MISSING "agent_id_missing" "the report names no agent: neither agentId nor entityId, or an empty one", "name the agent";
+        CSV_FIELDS "csv_fields" "the row has more or fewer fields than the header", "mend the row; quote a field that holds a comma";
+        CSV_INVALID "csv_invalid" "the row's quotes are not balanced, or text follows a closing quote", "mend the row; write a quote within quotes twice";
+        FIELD_TYPE "field_type" "a field holds a value of another type", "see the type in `schemas/EvalReport.avsc`";
+        FIELD_UNKNOWN "field_unknown" "the report has a field that no report has", "leave it out, or make it a tag";
+        JSON_INVALID "json_invalid" "the row is not one JSON object", "write one object a line";
+        KEY_DUPLICATE "key_duplicate" "a field, a metric or a tag stands twice, by its name or its other name", "keep the one that counts";
+        METRIC_COUNT "metric_count" "more than 64 metrics", "a report has at most 16: send the others in another one";
+        METRIC_NOT_A_NUMBER "metric_not_a_number" "a metric's value is not a decimal number", "write it without quotes, with a point; leave out what was not measured";
+        METRIC_RANGE "metric_range" "a metric's value does not fit a decimal of 1e-6 in 64 bits", "send it in a larger unit";
+        METRICS_MISSING "metrics_missing" "the report has no metrics, or one that it must have is empty", "send what was measured; `skip_empty` in a mapping lets a metric be absent";
+        REPORT_TOO_LARGE "report_too_large" "the row is longer than 1 MiB", "look for a quote or a line end that is missing";
+        TAGS_COUNT "tags_count" "more than 64 tags", "send fewer";
+        TIMESTAMP_FUTURE "timestamp_future" "the timestamp lies further ahead of this machine's clock than `event-time.future` allows", "mend the producer's clock, or this machine's";
+        TIMESTAMP_INVALID "timestamp_invalid" "the timestamp is not of its format, or not within 1970 to 9999", "write RFC 3339 with an offset, or as the mapping says";
+        TIMESTAMP_MISSING "timestamp_missing" "the report has no timestamp", "say when it was measured";
+        UTF8_INVALID "utf8_invalid" "the row is not UTF-8", "convert the file, as by `iconv -t UTF-8`";
+    }
+}
 
 /// Why a row is no report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     /// One of [`RULES`].
-    pub rule: &'static str,
+    pub rule: &'static Code,
     /// What was found, for a person; bounded.
     pub detail: String,
 }
 
 impl Unreadable {
-    pub(crate) fn new(rule: &'static str, detail: impl Into<String>) -> Unreadable {
+    pub(crate) fn new(rule: &'static Code, detail: impl Into<String>) -> Unreadable {
         Unreadable { rule, detail: detail.into() }
     }
 }
@@ -55,9 +58,9 @@ pub(crate) fn shown(text: &str) -> String {
 /// Checks a row's length and reads it as UTF-8.
 pub(crate) fn text_of(row: &[u8]) -> Result<&str, Unreadable> {
     if row.len() > MAX_ROW {
-        return Err(Unreadable::new("report_too_large", format!("the row is longer than {MAX_ROW} bytes")));
+        return Err(Unreadable::new(REPORT_TOO_LARGE, format!("the row is longer than {MAX_ROW} bytes")));
     }
-    std::str::from_utf8(row).map_err(|cause| Unreadable::new("utf8_invalid", format!("not UTF-8 at byte {}", cause.valid_up_to())))
+    std::str::from_utf8(row).map_err(|cause| Unreadable::new(UTF8_INVALID, format!("not UTF-8 at byte {}", cause.valid_up_to())))
 }
 
 /// The texts of a report that stand alone.
@@ -110,10 +113,10 @@ impl Draft {
     /// Adds a metric behind those there are.
     pub(crate) fn add_metric(&mut self, name: &str, value: Fixed) -> Result<(), Unreadable> {
         if self.metric_count == MAX_ITEMS {
-            return Err(Unreadable::new("metric_count", format!("more than {MAX_ITEMS} metrics")));
+            return Err(Unreadable::new(METRIC_COUNT, format!("more than {MAX_ITEMS} metrics")));
         }
         if self.metrics().iter().any(|metric| metric.name == name) {
-            return Err(Unreadable::new("key_duplicate", format!("metric {} stands twice", shown(name))));
+            return Err(Unreadable::new(KEY_DUPLICATE, format!("metric {} stands twice", shown(name))));
         }
         Metric { name, value }.put(&mut self.metrics);
         self.metric_count += 1;
@@ -123,10 +126,10 @@ impl Draft {
     /// Adds a tag behind those there are.
     pub(crate) fn add_tag(&mut self, name: &str, value: &str) -> Result<(), Unreadable> {
         if self.tag_count == MAX_ITEMS {
-            return Err(Unreadable::new("tags_count", format!("more than {MAX_ITEMS} tags")));
+            return Err(Unreadable::new(TAGS_COUNT, format!("more than {MAX_ITEMS} tags")));
         }
         if self.tags().iter().any(|tag| tag.name == name) {
-            return Err(Unreadable::new("key_duplicate", format!("tag {} stands twice", shown(name))));
+            return Err(Unreadable::new(KEY_DUPLICATE, format!("tag {} stands twice", shown(name))));
         }
         Tag { name, value }.put(&mut self.tags);
         self.tag_count += 1;
@@ -138,7 +141,7 @@ impl Draft {
         let tagged_window = || self.tags().iter().find(|tag| tag.name == "window" && !tag.value.is_empty()).map(|tag| tag.value);
         let agent_id = self.require_agent()?;
         if self.metric_count == 0 {
-            return Err(missing("metrics_missing", "metrics"));
+            return Err(missing(METRICS_MISSING, "metrics"));
         }
         Ok(EvalReport {
             id: self.get(Field::Id),
@@ -147,7 +150,7 @@ impl Draft {
             product_id: self.get(Field::Product),
             metrics: self.metrics(),
             source: self.get(Field::Source).unwrap_or_default(),
-            timestamp: self.timestamp.ok_or_else(|| missing("timestamp_missing", "timestamp"))?,
+            timestamp: self.timestamp.ok_or_else(|| missing(TIMESTAMP_MISSING, "timestamp"))?,
             window: self.get(Field::Window).or_else(tagged_window),
             tags: self.tags(),
         })
@@ -155,7 +158,7 @@ impl Draft {
 
     /// The agent, which every report has.
     pub(crate) fn require_agent(&self) -> Result<&str, Unreadable> {
-        self.get(Field::Agent).ok_or_else(|| missing("agent_id_missing", "agentId"))
+        self.get(Field::Agent).ok_or_else(|| missing(AGENT_ID_MISSING, "agentId"))
     }
 
     fn get(&self, field: Field) -> Option<&str> {
@@ -172,6 +175,6 @@ impl Draft {
     }
 }
 
-fn missing(rule: &'static str, what: &str) -> Unreadable {
+fn missing(rule: &'static Code, what: &str) -> Unreadable {
     Unreadable::new(rule, format!("the report has no {what}"))
 }

@@ -3,17 +3,31 @@
 use crate::csv::CsvReports;
 use crate::json::JsonReports;
 use crate::mapping::Mapping;
-use crate::report::{MAX_ROW, Unreadable};
+use crate::report::{self, MAX_ROW, Unreadable};
 use crate::rows::{Layout, Rows};
 use merit_core::record::EvalReport;
-use merit_core::{Digest, EventTime};
+use merit_core::{Code, Digest, Duration, EventTime, codes};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 use thiserror::Error;
+
+codes! {
+    /// Every way in which a source cannot be read.
+    ERRORS exits 1 {
+        SOURCE_OPEN "source_open" "the file is not there, is a directory, or must not be read", "check the path and its permissions";
+        SOURCE_READ "source_read" "reading stopped in the middle: the disk failed, or compressed data is damaged or followed by something else", "what came before was kept; get a whole copy (`gzip -t` tests one) and run the command again";
+        SOURCE_CUT_SHORT "source_cut_short" "a compressed file ends in the middle", "what came before was kept; get the whole file and run the command again";
+        MAPPING_MISSING "mapping_missing" "a CSV file came without a mapping", "pass --mapping FILE, which says how columns become a report";
+        HEADER_DIFFERS "header_differs" "the header lacks a column that the mapping names, or has it twice", "mend the header or the mapping; columns are separated by commas";
+        SOURCE_DIFFERS "source_differs" "the rows that were taken before are not those of this file", "pass --source NAME with another name to import it as a new source";
+        SOURCE_NAME_TAKEN "source_name_taken" "two files of one import have one name, so their positions could not be told apart", "without --source a file is named by its first row: leave a copy out, or import files that begin alike one after the other, each with its --source NAME";
+    }
+}
 
 /// Why a source could not be read.
 #[derive(Debug, Error)]
@@ -83,16 +97,16 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// The code of the error's page.
-    pub fn code(&self) -> &'static str {
+    /// Its code.
+    pub fn code(&self) -> &'static Code {
         match self {
-            SourceError::Open { .. } => "source_open",
-            SourceError::Read { .. } => "source_read",
-            SourceError::CutShort { .. } => "source_cut_short",
-            SourceError::MappingMissing { .. } => "mapping_missing",
-            SourceError::HeaderDiffers { .. } => "header_differs",
-            SourceError::SourceDiffers { .. } => "source_differs",
-            SourceError::NameTaken { .. } => "source_name_taken",
+            SourceError::Open { .. } => SOURCE_OPEN,
+            SourceError::Read { .. } => SOURCE_READ,
+            SourceError::CutShort { .. } => SOURCE_CUT_SHORT,
+            SourceError::MappingMissing { .. } => MAPPING_MISSING,
+            SourceError::HeaderDiffers { .. } => HEADER_DIFFERS,
+            SourceError::SourceDiffers { .. } => SOURCE_DIFFERS,
+            SourceError::NameTaken { .. } => SOURCE_NAME_TAKEN,
         }
     }
 }
@@ -125,6 +139,7 @@ pub struct Source {
     fault: Option<Unreadable>,
     /// Event time of the last row read that has one.
     time: EventTime,
+    future: Option<Duration>,
     rows_read: u64,
     rows_taken: u64,
     digest: Sha256,
@@ -200,6 +215,7 @@ impl Source {
             head: Head::Unread,
             fault: None,
             time: EventTime::MIN,
+            future: None,
             rows_read: 0,
             rows_taken: 0,
             digest,
@@ -231,6 +247,16 @@ impl Source {
     /// Bytes read of all there are; these are not known of stdin. Compressed bytes count as they are.
     pub fn progress(&self) -> (u64, Option<u64>) {
         (self.bytes_read.load(Ordering::Relaxed), self.bytes_total)
+    }
+
+    /// Refuses rows whose event time is further than this ahead of the machine's clock when they are read, as one that comes live is.
+    /// Such a row has no time of its own, so it moves neither the merge nor the log. To be called before the first row is taken.
+    pub fn refuse_future(&mut self, future: Duration) {
+        self.future = Some(future);
+        self.time = EventTime::MIN;
+        if self.head == Head::Row {
+            self.judge();
+        }
     }
 
     /// Takes the rows that were taken before, which must be the same. Rows are read again for it, not kept.
@@ -306,12 +332,16 @@ impl Source {
         };
         if found {
             self.rows_read += 1;
-            match self.reports.read(&self.row) {
-                Ok(time) => (self.time, self.fault) = (time, None),
-                Err(fault) => self.fault = Some(fault),
-            }
+            self.judge();
         }
         Ok(found)
+    }
+
+    fn judge(&mut self) {
+        match self.reports.read(&self.row).and_then(|time| not_future(time, self.future)) {
+            Ok(time) => (self.time, self.fault) = (time, None),
+            Err(fault) => self.fault = Some(fault),
+        }
     }
 
     fn count(&mut self) {
@@ -365,6 +395,23 @@ impl Sorted {
         self.next += 1;
         true
     }
+}
+
+fn not_future(time: EventTime, future: Option<Duration>) -> Result<EventTime, Unreadable> {
+    let Some(future) = future else { return Ok(time) };
+    let now = now();
+    if time > now + future {
+        return Err(Unreadable::new(
+            report::TIMESTAMP_FUTURE,
+            format!("timestamp {time} is more than {future} after the clock of this machine, {now}"),
+        ));
+    }
+    Ok(time)
+}
+
+fn now() -> EventTime {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    EventTime(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn digest_row(digest: &mut Sha256, row: &[u8]) {

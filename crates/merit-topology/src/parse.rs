@@ -7,7 +7,7 @@ use crate::rule::{self, Rule};
 use crate::{Finding, Lines, Partitions, ProcessorSpec, Runtime, SubTopology, Topic, Topology, by_line, path};
 use merit_core::record::Kinds;
 use merit_core::settings::join;
-use merit_core::{Kind, Settings};
+use merit_core::{Kind, MAX_NAME, Settings};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -256,7 +256,8 @@ impl<'a> Fields<'a> {
 
     fn text(&mut self, name: &str) -> String {
         let value = self.require(name);
-        self.read(name, value, "a text, not empty", |value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string))
+        let named = |text: &&str| (1..=MAX_NAME).contains(&text.len());
+        self.read(name, value, "a text of 1 to 256 bytes", |value| value.as_str().filter(named).map(str::to_string))
     }
 
     fn flag(&mut self, name: &str) -> bool {

@@ -2,11 +2,13 @@
 
 mod keys;
 mod reading;
+pub(crate) mod rule;
 mod verify;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{Place, registry, session};
@@ -34,8 +36,6 @@ pub(crate) struct Verify {
     keys: Vec<String>,
 }
 
-const HINT: &str = "keep a copy of the directory as it is; what lies before the fault is as it was written";
-
 impl Audit {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let Audit::Verify(verify) = self;
@@ -54,9 +54,11 @@ impl Audit {
 
 fn failure(broken: Broken) -> Failure {
     match broken {
-        Broken::Fault(fault) => Failure::check("audit_fault", fault.to_string(), HINT),
+        Broken::Fault(fault) => Failure::new(code::AUDIT_FAULT, fault.to_string()).because(fault.rule.happened),
         // What the store or a batch cannot read is a changed log, not a failed disk.
-        Broken::Store(error) if is_corrupt(&error) => Failure::check("audit_fault", format!("corrupt: {error}"), HINT),
+        Broken::Store(error) if is_corrupt(&error) => {
+            Failure::new(code::AUDIT_FAULT, format!("{}: {error}", rule::CORRUPT.name)).because(rule::CORRUPT.happened)
+        }
         Broken::Store(error) => error.into(),
     }
 }

@@ -6,6 +6,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{Place, log, session};
@@ -48,10 +49,7 @@ impl Explain {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let (store, layout) = session::read_only(&self.place)?;
         let finder = Finder::new(&store, &layout, &log::lineage(&store, &layout)?);
-        let unknown = || {
-            let hint = "give an id as `merit log cat eval.promotions --json` or `merit log cat alloc.applied --json` prints it, a report's id or an agent's";
-            Failure::call("id_unknown", format!("nothing in {} has the id {:?}", self.place.data_dir.display(), self.id), hint)
-        };
+        let unknown = || Failure::new(code::ID_UNKNOWN, format!("nothing in {} has the id {:?}", self.place.data_dir.display(), self.id));
         let mut explanation = explain(&finder, &self.id)?.ok_or_else(unknown)?;
         finder.prove(explanation.chapters.iter_mut().flat_map(|chapter| &mut chapter.items))?;
         if out.json { out.line(as_json(&self.id, &explanation).to_string()) } else { print(&explanation, out) }

@@ -1,5 +1,6 @@
 //! `merit import`: reports from files, exactly once.
 
+use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{Place, session, summary};
@@ -60,16 +61,19 @@ impl Import {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let started = Instant::now();
         let mapping = self.mapping()?;
+        let topology = session::topology(self.place.topology.as_deref())?;
+        let (ingest, _) = ingest::params::Params::read(&topology.settings);
         let mut sources = Vec::new();
         for file in &self.files {
             let mut source = Source::open(file, mapping.as_ref(), self.source.as_deref())?;
+            source.refuse_future(ingest.future);
             if self.sort {
                 source.sort()?;
             }
             sources.push(source);
         }
         let options = Options { commit_records: self.commit_rows, checkpoint_inputs: self.checkpoint_inputs, ..Options::default() };
-        let mut engine = session::open(&self.place, self.audit_key.as_ref(), options)?;
+        let mut engine = session::open(&self.place, &topology, self.audit_key.as_ref(), options)?;
         let (known, finished) = positions(&engine)?;
         let mut merge = Merge::new(sources, &known)?;
         let before: u64 = merge.positions().iter().map(|position| position.rows).sum();
@@ -99,11 +103,11 @@ impl Import {
 
     fn mapping(&self) -> Result<Option<Arc<Mapping>>, Failure> {
         let Some(path) = &self.mapping else { return Ok(None) };
-        let text = session::read(path, "mapping_read")?;
+        let text = session::read(path, code::MAPPING_READ)?;
         let invalid = |problems: Vec<String>| {
             let name = path.display();
             let lines: Vec<String> = problems.iter().map(|problem| format!("{name}: {problem}")).collect();
-            Failure::call("mapping_invalid", format!("{} problems in {name}\n{}", lines.len(), lines.join("\n")), "mend the lines above")
+            Failure::new(code::MAPPING_INVALID, summary::problems(lines.len(), &name.to_string())).because(lines.join("\n"))
         };
         Mapping::parse(&text).map(|mapping| Some(Arc::new(mapping))).map_err(invalid)
     }
@@ -115,7 +119,7 @@ fn positions(engine: &Engine) -> Result<(Vec<Position>, Vec<String>), Failure> {
     let mut finished = Vec::new();
     for (_, bytes) in engine.store().meta_under("source/")? {
         let Some(row) = SourceRow::decode(&bytes) else {
-            return Err(Failure::check("log_corrupt", "the position of a source cannot be read", "restore the directory from a copy"));
+            return Err(Failure::new(merit_runtime::code::LOG_CORRUPT, "the position of a source cannot be read"));
         };
         positions.push(Position { name: row.name.into(), rows: row.rows, digest: row.digest });
         if row.finished {
@@ -138,7 +142,17 @@ fn source_rows(merge: &Merge, finished: bool) -> Vec<(String, Vec<u8>)> {
 fn take_rows(engine: &mut Engine, merge: &mut Merge, before: u64, out: &mut Output) -> Result<u64, Failure> {
     let labels: Vec<String> = merge.sources().iter().map(|source| source.path().to_owned()).collect();
     let mut rows = before;
-    while let Some(row) = merge.take()? {
+    loop {
+        let row = match merge.take() {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(rows),
+            // What came before it is kept.
+            Err(error) => {
+                engine.commit(source_rows(merge, false))?;
+                engine.settle()?;
+                return Err(error.into());
+            }
+        };
         rows += 1;
         match row.report {
             Ok(report) => {
@@ -148,7 +162,7 @@ fn take_rows(engine: &mut Engine, merge: &mut Merge, before: u64, out: &mut Outp
             }
             Err((unreadable, bytes)) => {
                 let source = labels[row.source].as_str();
-                let raw = RawReport { source, rule: unreadable.rule, detail: &unreadable.detail, bytes };
+                let raw = RawReport { source, rule: unreadable.rule.name, detail: &unreadable.detail, bytes };
                 let key = Key::new(source);
                 let (partition, time) = (engine.report_partition(&key), engine.newest().max(EventTime::EPOCH));
                 engine.take(&Input { partition, key, time, payload: Payload::RawReport(&raw) })?;
@@ -162,7 +176,6 @@ fn take_rows(engine: &mut Engine, merge: &mut Merge, before: u64, out: &mut Outp
             engine.commit(source_rows(merge, false))?;
         }
     }
-    Ok(rows)
 }
 
 /// Tells every partition the largest event time so far.

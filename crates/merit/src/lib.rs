@@ -4,6 +4,7 @@
 
 mod audit;
 mod bench;
+pub mod code;
 mod decisions;
 mod explain;
 mod failure;
@@ -19,6 +20,7 @@ mod state;
 mod summary;
 mod topology;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use failure::Failure;
 use output::Output;
@@ -27,7 +29,11 @@ use std::process::ExitCode;
 
 /// Merit scores agents from a stream of evaluation reports, decides who is promoted, moves GPUs, and proves every step.
 #[derive(Parser)]
-#[command(name = "merit", version, after_help = "Exit codes: 0 done, 1 the world failed, 2 the call is wrong, 3 a check found a fault.")]
+#[command(
+    name = "merit",
+    version,
+    after_help = "Exit codes: 0 done, 1 the world failed, 2 the call is wrong, 3 a check found a fault; docs/errors.md names every error."
+)]
 struct Cli {
     /// Write JSON for machines instead of text for people.
     #[arg(long, global = true)]
@@ -79,7 +85,10 @@ enum Command {
 
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     let mut out = Output::new(cli.json);
     let done = match cli.command {
         Command::Import(command) => command.run(&mut out),
@@ -95,7 +104,23 @@ pub fn main() -> ExitCode {
     };
     match done.and_then(|()| out.finish()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { exit: 0, .. }) => ExitCode::SUCCESS,
         Err(failure) => failure.report(cli.json),
     }
+}
+
+/// A call that clap refuses, or one for help.
+fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    let text = error.to_string();
+    let (message, detail) = match (error.kind(), text.split_once("\n\n")) {
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _) => error.exit(),
+        (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) if !json => error.exit(),
+        (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => ("a command is missing", text.as_str()),
+        (_, Some(parts)) => parts,
+        (_, None) => (text.as_str(), ""),
+    };
+    let message: Vec<&str> = message.trim_start_matches("error: ").lines().map(str::trim).collect();
+    let detail = detail.trim_end().trim_end_matches("For more information, try '--help'.").trim();
+    let failure = Failure::new(code::USAGE, message.join(" "));
+    if detail.is_empty() { failure } else { failure.because(detail) }.report(json)
 }

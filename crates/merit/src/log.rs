@@ -1,5 +1,6 @@
 //! `merit log`: records of topics.
 
+use crate::code;
 use crate::decisions::Streams;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -43,8 +44,12 @@ impl Log {
         let streams = Streams::new(&layout, &lineage(&store, &layout)?);
         let partitions = layout.all_of(&cat.topic).ok_or_else(|| {
             let known: Vec<&str> = layout.topic_names().collect();
-            Failure::call("topic_unknown", format!("there is no topic {:?}", cat.topic), format!("one of {}", known.join(", ")))
+            Failure::new(code::TOPIC_UNKNOWN, format!("there is no topic {:?}", cat.topic)).hint(format!("one of {}", known.join(", ")))
         })?;
+        let count = partitions.len();
+        if let Some(unknown) = cat.partition.filter(|partition| *partition as usize >= count) {
+            return Err(Failure::new(code::PARTITION_UNKNOWN, format!("{} has no partition {unknown}, it has {count}", cat.topic)));
+        }
         let wanted = |partition: &&Partition| cat.partition.is_none_or(|only| only == partition.partition);
         for partition in layout.partitions[partitions].iter().filter(wanted) {
             let mut records = store.read(partition, cat.from);

@@ -1,6 +1,7 @@
 //! Text for people, JSON for machines.
 
 use crate::failure::Failure;
+use std::borrow::Cow;
 use std::io::{BufWriter, IsTerminal, StdoutLock, Write};
 
 /// Standard output.
@@ -16,9 +17,10 @@ impl Output {
         Output { json, out: BufWriter::with_capacity(1 << 16, std::io::stdout().lock()), progress: std::io::stderr().is_terminal() }
     }
 
-    /// One line.
+    /// One line, or several.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
-        Ok(writeln!(self.out, "{}", text.as_ref())?)
+        let text = text.as_ref();
+        Ok(writeln!(self.out, "{}", if self.json { text.into() } else { printable(text) })?)
     }
 
     /// Aligned rows; the first is the head.
@@ -45,4 +47,14 @@ impl Output {
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)
     }
+}
+
+/// The text with its control characters written out, all but line ends: what a name holds must not steer a terminal.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let steers = |character: char| character.is_control() && character != '\n';
+    if !text.contains(steers) {
+        return text.into();
+    }
+    let written = |character: char| if steers(character) { character.escape_default().to_string() } else { character.into() };
+    text.chars().map(written).collect()
 }

@@ -1,5 +1,6 @@
 //! `merit rejected`: inputs that broke a rule.
 
+use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{Place, log, session};
@@ -97,21 +98,10 @@ impl List {
 impl Show {
     fn run(self, out: &mut Output) -> Result<(), Failure> {
         let parsed = self.coordinates.split_once('/').and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?)));
-        let (partition, offset): (u32, u64) = parsed.ok_or_else(|| {
-            Failure::call(
-                "coordinates_invalid",
-                format!("{:?} is not PARTITION/OFFSET", self.coordinates),
-                "take one from `merit rejected list`",
-            )
-        })?;
+        let (partition, offset): (u32, u64) =
+            parsed.ok_or_else(|| Failure::new(code::COORDINATES_INVALID, format!("{:?} is not PARTITION/OFFSET", self.coordinates)))?;
         let (store, layout) = session::read_only(&self.place)?;
-        let missing = || {
-            Failure::call(
-                "rejected_missing",
-                format!("nothing was rejected at {}", self.coordinates),
-                "take one from `merit rejected list`",
-            )
-        };
+        let missing = || Failure::new(code::REJECTED_MISSING, format!("nothing was rejected at {}", self.coordinates));
         let at = layout.find("eval.rejected", partition).ok_or_else(missing)?;
         let mut records = store.read(&layout.partitions[at], offset);
         let (_, frame) = records.next()?.ok_or_else(missing)?;

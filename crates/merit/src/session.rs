@@ -1,12 +1,16 @@
 //! What every command begins with: the topology, the key, the directory.
 
+use crate::code;
 use crate::failure::Failure;
-use crate::{Place, registry};
+use crate::{Place, registry, summary};
 use merit_audit::Signer;
+use merit_core::Code;
 use merit_runtime::layout::Layout;
 use merit_runtime::store::Store;
-use merit_runtime::{Engine, Options, key};
+use merit_runtime::{Engine, Options, RuntimeError, key};
 use merit_topology::Topology;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The topology that is compiled in.
@@ -23,25 +27,29 @@ pub(crate) fn topology(file: Option<&Path>) -> Result<Topology, Failure> {
         },
     };
     let lines: Vec<String> = findings.iter().map(|finding| format!("{name}:{finding}")).collect();
-    let count = lines.len();
-    let message = format!("{count} problem{} in the topology\n{}", if count == 1 { "" } else { "s" }, lines.join("\n"));
-    Err(Failure::check("topology_invalid", message, "mend the lines above; `merit topology draw` shows a topology that is well"))
+    Err(Failure::new(code::TOPOLOGY_INVALID, summary::problems(lines.len(), &name)).because(lines.join("\n")))
 }
 
 /// The text of a topology and the name to call it by.
 pub(crate) fn topology_text(file: Option<&Path>) -> Result<(String, String), Failure> {
     match file {
         None => Ok(("topology.toml".into(), TOPOLOGY.into())),
-        Some(path) => Ok((path.display().to_string(), read(path, "topology_read")?)),
+        Some(path) => Ok((path.display().to_string(), read(path, code::TOPOLOGY_READ)?)),
     }
 }
 
+/// The longest configuration file, in bytes.
+const MAX_TEXT: u64 = 16 << 20;
+
 /// Reads a text file.
-pub(crate) fn read(path: &Path, code: &'static str) -> Result<String, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::world(code, format!("could not read {}", path.display()), "check the path and its permissions").because(error.to_string())
-    };
-    std::fs::read_to_string(path).map_err(failed)
+pub(crate) fn read(path: &Path, code: &'static Code) -> Result<String, Failure> {
+    let failed = |error: std::io::Error| Failure::new(code, format!("could not read {}", path.display())).because(error.to_string());
+    let mut text = String::new();
+    let length = File::open(path).and_then(|file| file.take(MAX_TEXT + 1).read_to_string(&mut text)).map_err(failed)?;
+    if length as u64 > MAX_TEXT {
+        return Err(failed(std::io::Error::other("it is longer than 16 MiB")));
+    }
+    Ok(text)
 }
 
 /// Where the key of a directory is.
@@ -50,10 +58,12 @@ pub(crate) fn key_path(place: &Place, given: Option<&PathBuf>) -> PathBuf {
 }
 
 /// Opens the pipeline on a directory.
-pub(crate) fn open(place: &Place, audit_key: Option<&PathBuf>, options: Options) -> Result<Engine, Failure> {
-    let topology = topology(place.topology.as_deref())?;
+pub(crate) fn open(place: &Place, topology: &Topology, audit_key: Option<&PathBuf>, options: Options) -> Result<Engine, Failure> {
+    // Before the key, which is made in it: what is no directory is refused as that.
+    let no_directory = |error: std::io::Error| RuntimeError::Open { path: place.data_dir.clone(), cause: error.to_string() };
+    std::fs::create_dir_all(&place.data_dir).map_err(no_directory)?;
     let signer = Signer::new(&topology.key_name, &key::read_or_create(&key_path(place, audit_key))?);
-    Ok(Engine::open(&place.data_dir, &topology, &registry::registered(), signer, options)?)
+    Ok(Engine::open(&place.data_dir, topology, &registry::registered(), signer, options)?)
 }
 
 /// Opens a directory to read it.

@@ -1,5 +1,6 @@
 //! `merit state`: rows of stores as of the last checkpoint.
 
+use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{Place, session};
@@ -54,14 +55,12 @@ impl State {
             })
         })?;
         if !known.iter().any(|store| store == name) {
-            return Err(Failure::call("store_unknown", format!("there is no store {name:?}"), format!("one of {}", known.join(", "))));
+            return Err(
+                Failure::new(code::STORE_UNKNOWN, format!("there is no store {name:?}")).hint(format!("one of {}", known.join(", ")))
+            );
         }
         match (key, found) {
-            (Some(key), 0) => Err(Failure::call(
-                "key_unknown",
-                format!("store {name} holds no key {key:?}"),
-                format!("`merit state scan {name}` lists them"),
-            )),
+            (Some(key), 0) => Err(Failure::new(code::KEY_UNKNOWN, format!("store {name} holds no key {key:?}"))),
             _ => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! What an import did, from the log and the state that it left.
 
+use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{log, state};
@@ -73,7 +74,7 @@ pub(crate) fn print(store: &Store, layout: &Layout, run: &Run<'_>, out: &mut Out
         None => Ok(()),
         Some(sums) => {
             let message = format!("inputs of eval.reports/{} do not add up", sums.partition);
-            Err(Failure::check("not_conserved", message, "this is a bug of Merit: keep the directory and report it"))
+            Err(Failure::new(code::NOT_CONSERVED, message))
         }
     }
 }
@@ -254,4 +255,9 @@ fn each(store: &Store, layout: &Layout, topic: &str, kinds: Kinds, mut then: imp
         }
     }
     Ok(())
+}
+
+/// `3 problems in FILE`.
+pub(crate) fn problems(count: usize, name: &str) -> String {
+    format!("{count} problem{} in {name}", if count == 1 { "" } else { "s" })
 }

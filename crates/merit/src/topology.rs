@@ -1,8 +1,9 @@
 //! `merit topology`: check and draw.
 
+use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{registry, session};
+use crate::{registry, session, summary};
 use clap::{Args, Subcommand, ValueEnum};
 use merit_topology::Format;
 use std::path::PathBuf;
@@ -71,11 +72,7 @@ impl Check {
             0 => out.line(format!("{name}: no problems")),
             count => {
                 out.finish()?;
-                Err(Failure::check(
-                    "topology_invalid",
-                    format!("{count} problem{} in {name}", if count == 1 { "" } else { "s" }),
-                    "mend the lines above",
-                ))
+                Err(Failure::new(code::TOPOLOGY_INVALID, summary::problems(count, &name)))
             }
         }
     }

@@ -35,6 +35,7 @@ mod life;
 mod logic;
 mod orders;
 mod pools;
+pub mod rule;
 mod state;
 mod task;
 #[cfg(test)]

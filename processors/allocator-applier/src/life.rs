@@ -3,6 +3,7 @@
 use crate::event::{AllocatorApplierPorts, Out};
 use crate::ledger::{Accounts, Line, transfers};
 use crate::logic::{DEFAULT_DIVISION, judge};
+use crate::rule;
 use crate::state::{Books, Claim, Live, Phase, Reservation, Return, Wait, name};
 use alloc::boxed::Box;
 use alloc::format;
@@ -11,7 +12,7 @@ use merit_core::record::{
     AllocationApproved, AllocationOutcome, AllocationPended, AllocationRejected, AllocationRequested, Approve, Blocker, CommandRefused,
     Outcome, Reject, Release, RequestAllocation,
 };
-use merit_core::{EventTime, Fault, Key, List, Outbox, Uuid};
+use merit_core::{Code, EventTime, Fault, Key, List, Outbox, Uuid};
 use merit_policy::rule::rank;
 use merit_policy::{Cure, Finding};
 
@@ -138,7 +139,7 @@ impl Step<'_, '_> {
             Some(id) => self.books.allocations.read(&Key::new(&name(id)))?.is_none(),
             None => false,
         };
-        let rule = if unknown { "allocation_unknown" } else { "nothing_to_release" };
+        let rule = if unknown { rule::ALLOCATION_UNKNOWN } else { rule::NOTHING_TO_RELEASE };
         self.refuse("Release", release.pool, release.allocation_id, rule)
     }
 
@@ -289,12 +290,12 @@ impl Step<'_, '_> {
         self.out.emit(Key::new(agent_id), self.now, &record).map(|_| ())
     }
 
-    pub(crate) fn refuse(&mut self, command: &str, pool: &str, allocation_id: Option<Uuid>, rule: &str) -> Result<(), Fault> {
+    pub(crate) fn refuse(&mut self, command: &str, pool: &str, allocation_id: Option<Uuid>, rule: &Code) -> Result<(), Fault> {
         let detail = match allocation_id {
             Some(id) => format!("allocation {id} of pool {pool:?}"),
             None => format!("pool {pool:?}"),
         };
-        self.emit(pool, &CommandRefused { command, pool, allocation_id, rule, detail: &detail }).map(|_| ())
+        self.emit(pool, &CommandRefused { command, pool, allocation_id, rule: rule.name, detail: &detail }).map(|_| ())
     }
 
     /// The accounts that an allocation touches.
@@ -328,10 +329,10 @@ impl Step<'_, '_> {
     }
 
     /// Takes an allocation out that waits, with what it waits for; or the rule that speaks against it.
-    fn take_waiting(&mut self, id: Uuid) -> Result<Result<(Cure, Box<Live>), &'static str>, Fault> {
+    fn take_waiting(&mut self, id: Uuid) -> Result<Result<(Cure, Box<Live>), &'static Code>, Fault> {
         let key = name(id);
         let Some(allocation) = self.books.allocations.read(&Key::new(&key))? else {
-            return Ok(Err("allocation_unknown"));
+            return Ok(Err(rule::ALLOCATION_UNKNOWN));
         };
         match allocation.live.as_deref() {
             Some(Live { phase: Phase::Waiting(wait), .. }) => {
@@ -341,10 +342,10 @@ impl Step<'_, '_> {
                         self.unindex(id, &live)?;
                         Ok(Ok((cure, live)))
                     }
-                    _ => Ok(Err("allocation_not_pending")),
+                    _ => Ok(Err(rule::ALLOCATION_NOT_PENDING)),
                 }
             }
-            Some(_) | None => Ok(Err("allocation_not_pending")),
+            Some(_) | None => Ok(Err(rule::ALLOCATION_NOT_PENDING)),
         }
     }
 

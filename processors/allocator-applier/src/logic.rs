@@ -1,9 +1,11 @@
 //! Judgements about units, as functions of a pool.
 
+use crate::rule;
 use crate::state::{Division, Pool};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use merit_core::Code;
 use merit_core::record::PoolState;
 use merit_policy::{Finding, Gpus, Rule};
 
@@ -54,22 +56,22 @@ pub(crate) fn worth_a_recheck(pool: &Pool) -> bool {
 }
 
 /// The rule that a definition of a pool breaks.
-pub(crate) fn refuse_definition(pool: Option<&Pool>, capacity: u64) -> Option<(&'static str, String)> {
+pub(crate) fn refuse_definition(pool: Option<&Pool>, capacity: u64) -> Option<(&'static Code, String)> {
     if MAX_CAPACITY < capacity {
-        return Some(("capacity_too_large", format!("capacity {} exceeds {}", Gpus(capacity), Gpus(MAX_CAPACITY))));
+        return Some((rule::CAPACITY_TOO_LARGE, format!("capacity {} exceeds {}", Gpus(capacity), Gpus(MAX_CAPACITY))));
     }
     let quotas = pool.map_or(0, |pool| pool.divisions.values().filter_map(|division| division.nominal).sum());
-    (capacity < quotas).then(|| ("quota_exceeds_capacity", exceeds(quotas, capacity)))
+    (capacity < quotas).then(|| (rule::QUOTA_EXCEEDS_CAPACITY, exceeds(quotas, capacity)))
 }
 
 /// The rule that a quota breaks.
-pub(crate) fn refuse_quota(pool: Option<&Pool>, division: &str, nominal: u64) -> Option<(&'static str, String)> {
+pub(crate) fn refuse_quota(pool: Option<&Pool>, division: &str, nominal: u64) -> Option<(&'static Code, String)> {
     let Some(pool) = pool else {
-        return Some(("pool_unknown", "the pool has to be defined first".into()));
+        return Some((rule::POOL_UNKNOWN, "the pool has to be defined first".into()));
     };
     let others: u64 = pool.divisions.iter().filter(|(name, _)| *name != division).filter_map(|(_, other)| other.nominal).sum();
     let quotas = others.saturating_add(nominal);
-    (pool.capacity < quotas).then(|| ("quota_exceeds_capacity", exceeds(quotas, pool.capacity)))
+    (pool.capacity < quotas).then(|| (rule::QUOTA_EXCEEDS_CAPACITY, exceeds(quotas, pool.capacity)))
 }
 
 fn exceeds(quotas: u64, capacity: u64) -> String {

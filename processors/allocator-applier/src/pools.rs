@@ -17,7 +17,7 @@ impl Step<'_, '_> {
     pub(crate) fn define_pool(&mut self, definition: &DefinePool<'_>) -> Result<(), Fault> {
         let &DefinePool { pool, capacity, state } = definition;
         if let Some((rule, detail)) = refuse_definition(self.books.pools.read(&Key::new(pool))?, capacity) {
-            let refused = CommandRefused { command: "DefinePool", pool, allocation_id: None, rule, detail: &detail };
+            let refused = CommandRefused { command: "DefinePool", pool, allocation_id: None, rule: rule.name, detail: &detail };
             return self.emit(pool, &refused).map(|_| ());
         }
         let of_pool = self.books.pools.entry(&Key::new(pool))?;
@@ -33,7 +33,7 @@ impl Step<'_, '_> {
     pub(crate) fn set_quota(&mut self, quota: &SetQuota<'_>) -> Result<(), Fault> {
         let &SetQuota { pool, division_id, nominal } = quota;
         if let Some((rule, detail)) = refuse_quota(self.books.pools.read(&Key::new(pool))?, division_id, nominal) {
-            let refused = CommandRefused { command: "SetQuota", pool, allocation_id: None, rule, detail: &detail };
+            let refused = CommandRefused { command: "SetQuota", pool, allocation_id: None, rule: rule.name, detail: &detail };
             return self.emit(pool, &refused).map(|_| ());
         }
         let of_pool = self.books.pools.entry(&Key::new(pool))?;

@@ -22,6 +22,7 @@ extern crate alloc;
 mod event;
 mod logic;
 mod params;
+pub mod rule;
 mod state;
 mod task;
 #[cfg(test)]

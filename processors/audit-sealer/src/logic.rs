@@ -1,10 +1,12 @@
 //! Judging leaves.
 
+use crate::rule;
 use crate::state::ChainState;
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::cmp::Ordering;
 use merit_audit::{ChainHead, ParsedLeaf};
+use merit_core::Code;
 use merit_core::record::AuditLeaf;
 
 /// Sealed leaves between two lists of heads: as many as a reader may miss at the cut-off end of a chain without being told.
@@ -18,7 +20,7 @@ pub(crate) enum Finding {
     /// It is sealed already: drop it.
     Duplicate,
     /// It breaks a rule: seal it, and say so.
-    Broken { rule: &'static str, detail: String },
+    Broken { rule: &'static Code, detail: String },
 }
 
 /// Judges a leaf and moves its chain on.
@@ -26,7 +28,7 @@ pub(crate) enum Finding {
 /// A chain goes on behind a gap and behind a leaf that does not follow, so that one incident gives one report.
 pub(crate) fn judge(origin: &str, keys: &[u32], chain: &mut ChainState, record: &AuditLeaf<'_>) -> Finding {
     let finding = match ParsedLeaf::parse(record.leaf) {
-        Err(misshapen) => broken("shape", misshapen.to_string()),
+        Err(misshapen) => broken(rule::SHAPE, misshapen.to_string()),
         Ok(leaf) => check_label(origin, record, &leaf).unwrap_or_else(|| match place(origin, chain, &leaf) {
             Finding::Sound => check_keys(keys, &leaf),
             found @ (Finding::Duplicate | Finding::Broken { .. }) => found,
@@ -36,7 +38,7 @@ pub(crate) fn judge(origin: &str, keys: &[u32], chain: &mut ChainState, record: 
     finding
 }
 
-fn broken(rule: &'static str, detail: String) -> Finding {
+fn broken(rule: &'static Code, detail: String) -> Finding {
     Finding::Broken { rule, detail }
 }
 
@@ -44,9 +46,9 @@ fn broken(rule: &'static str, detail: String) -> Finding {
 fn check_label(origin: &str, record: &AuditLeaf<'_>, leaf: &ParsedLeaf<'_>) -> Option<Finding> {
     let envelope = &leaf.envelope;
     if envelope.log != origin {
-        Some(broken("origin", format!("it belongs to log {:?}, this is {origin:?}", envelope.log)))
+        Some(broken(rule::ORIGIN, format!("it belongs to log {:?}, this is {origin:?}", envelope.log)))
     } else if (&*envelope.stream, envelope.sequence) != (record.stream, record.sequence) {
-        Some(broken("label", format!("it says that it is sequence {} of {:?}", envelope.sequence, envelope.stream)))
+        Some(broken(rule::LABEL, format!("it says that it is sequence {} of {:?}", envelope.sequence, envelope.stream)))
     } else {
         None
     }
@@ -61,15 +63,15 @@ fn place(origin: &str, chain: &mut ChainState, leaf: &ParsedLeaf<'_>) -> Finding
     match sequence.cmp(&due) {
         Ordering::Less => match chain.earlier(sequence) {
             Some(hash) if *hash == leaf.event_hash => Finding::Duplicate,
-            Some(_) => broken("fork", format!("another leaf is sealed as sequence {sequence}")),
-            None => broken("repeated", format!("sequence {sequence} came again when {due} was due, too late to compare")),
+            Some(_) => broken(rule::FORK, format!("another leaf is sealed as sequence {sequence}")),
+            None => broken(rule::REPEATED, format!("sequence {sequence} came again when {due} was due, too late to compare")),
         },
         Ordering::Equal | Ordering::Greater => {
             chain.advance(sequence, leaf.event_hash);
             match sequence == due {
                 true if follows => Finding::Sound,
-                true => broken("fork", format!("it does not follow the leaf that is sealed before sequence {sequence}")),
-                false => broken("gap", format!("sequence {due} is due")),
+                true => broken(rule::FORK, format!("it does not follow the leaf that is sealed before sequence {sequence}")),
+                false => broken(rule::GAP, format!("sequence {due} is due")),
             }
         }
     }
@@ -77,7 +79,7 @@ fn place(origin: &str, chain: &mut ChainState, leaf: &ParsedLeaf<'_>) -> Finding
 
 fn check_keys(keys: &[u32], leaf: &ParsedLeaf<'_>) -> Finding {
     match leaf.signatures().find(|signature| keys.binary_search(&signature.key_id).is_err()) {
-        Some(signature) => broken("unknown_key", format!("no configuration names key {:08x}", signature.key_id)),
+        Some(signature) => broken(rule::UNKNOWN_KEY, format!("no configuration names key {:08x}", signature.key_id)),
         None => Finding::Sound,
     }
 }

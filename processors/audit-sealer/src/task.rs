@@ -58,7 +58,7 @@ impl AuditSealer {
         }
         out.emit(key, time, &SealedLeaf { leaf: record.leaf, payload: record.payload })?;
         if let Finding::Broken { rule, detail } = &finding {
-            out.emit(key, time, &AuditIncident { stream: record.stream, sequence: record.sequence, rule, detail })?;
+            out.emit(key, time, &AuditIncident { stream: record.stream, sequence: record.sequence, rule: rule.name, detail })?;
         }
         let log = self.log.write();
         log.since_heads += 1;

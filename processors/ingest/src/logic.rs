@@ -4,54 +4,74 @@ use alloc::format;
 use alloc::string::String;
 use merit_core::profile::ScoreProfile;
 use merit_core::record::{EvalReport, Metric};
-use merit_core::{Duration, EventTime, Fixed};
+use merit_core::{Code, Duration, EventTime, Fixed, codes};
 use sha2::{Digest, Sha256};
 
+pub use merit_core::MAX_NAME;
 pub use merit_core::profile::MAX_METRICS;
 /// The most tags of a report.
 pub const MAX_TAGS: usize = 64;
-/// The longest name or id in bytes.
-pub const MAX_NAME: usize = 256;
 /// The largest metric either way; design 4.
 pub const MAX_METRIC: Fixed = Fixed(1_000_000 * 1_000_000);
 /// Windows that a report may ask about.
 pub const WINDOWS: [&str; 3] = ["1h", "24h", "7d"];
 
+codes! {
+    /// Every rule that ingest refuses a record by.
+    RULES exits 0 {
+        AGENT_ID_INVALID "agent_id_invalid" "agentId is empty or longer than 256 bytes", "shorten it";
+        ID_INVALID "id_invalid" "id is empty or longer than 256 bytes", "shorten it, or leave it out";
+        DIVISION_ID_INVALID "division_id_invalid" "divisionId is empty or longer than 256 bytes", "shorten it, or leave it out";
+        PRODUCT_ID_INVALID "product_id_invalid" "productId is empty or longer than 256 bytes", "shorten it, or leave it out";
+        TIMESTAMP_RANGE "timestamp_range" "the timestamp is not within 1970 to 9999", "send the time of the measurement in milliseconds since 1970";
+        TIMESTAMP_FUTURE "timestamp_future" "the timestamp lies further behind the receipt than `event-time.future` allows", "mend the producer's clock";
+        WINDOW_UNKNOWN "window_unknown" "window is not one of 1h, 24h, 7d", "name one of these, or leave it out";
+        TAGS_COUNT "tags_count" "more than 64 tags", "send fewer";
+        METRIC_COUNT "metric_count" "no metric, or more than 16", "send 1 to 16; split a report that has more";
+        METRIC_NAME_INVALID "metric_name_invalid" "a metric's name is empty or longer than 256 bytes", "shorten it";
+        METRIC_DUPLICATE "metric_duplicate" "a metric is there twice", "keep the one that counts";
+        METRIC_RANGE "metric_range" "a metric is outside the range that its profile gives it, or beyond a million either way", "mend the value, or give the metric `from` and `to` in the profile";
+        METRIC_NAMES "metric_names" "the agent would have more than 16 metric names over its life", "use one name for one thing";
+        ID_REUSED "id_reused" "the id was taken by a report of other content", "give every report its own id; a copy under the same id counts once";
+        FEEDBACK_DEPTH "feedback_depth" "the record was fed back more than 32 times", "this is a bug of Merit: keep the directory and report it";
+    }
+}
+
 /// A rule that a report breaks, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The rule's name.
-    pub rule: &'static str,
+    /// The rule.
+    pub rule: &'static Code,
     /// What was found, for a person.
     pub detail: String,
 }
 
-fn refuse(rule: &'static str, detail: String) -> Result<(), Refusal> {
+fn refuse(rule: &'static Code, detail: String) -> Result<(), Refusal> {
     Err(Refusal { rule, detail })
 }
 
 /// Checks everything that a report says by itself.
 pub fn validate(report: &EvalReport<'_>, received_at: EventTime, future: Duration, profile: &ScoreProfile) -> Result<(), Refusal> {
-    name("agent_id_invalid", "agentId", report.agent_id)?;
+    name(AGENT_ID_INVALID, "agentId", report.agent_id)?;
     let optional = [
-        ("id_invalid", "id", report.id),
-        ("division_id_invalid", "divisionId", report.division_id),
-        ("product_id_invalid", "productId", report.product_id),
+        (ID_INVALID, "id", report.id),
+        (DIVISION_ID_INVALID, "divisionId", report.division_id),
+        (PRODUCT_ID_INVALID, "productId", report.product_id),
     ];
     for (rule, field, value) in optional {
         value.map_or(Ok(()), |value| name(rule, field, value))?;
     }
     time(report.timestamp, received_at, future)?;
     if let Some(window) = report.window.filter(|window| !WINDOWS.contains(window)) {
-        refuse("window_unknown", format!("window {window:?} is not one of 1h, 24h, 7d"))?;
+        refuse(WINDOW_UNKNOWN, format!("window {window:?} is not one of 1h, 24h, 7d"))?;
     }
     if report.tags.len() > MAX_TAGS {
-        refuse("tags_count", format!("{} tags are more than {MAX_TAGS}", report.tags.len()))?;
+        refuse(TAGS_COUNT, format!("{} tags are more than {MAX_TAGS}", report.tags.len()))?;
     }
     metrics(report, profile)
 }
 
-fn name(rule: &'static str, field: &str, value: &str) -> Result<(), Refusal> {
+fn name(rule: &'static Code, field: &str, value: &str) -> Result<(), Refusal> {
     match value.len() {
         0 => refuse(rule, format!("{field} is empty")),
         1..=MAX_NAME => Ok(()),
@@ -61,10 +81,10 @@ fn name(rule: &'static str, field: &str, value: &str) -> Result<(), Refusal> {
 
 fn time(timestamp: EventTime, received_at: EventTime, future: Duration) -> Result<(), Refusal> {
     if !(EventTime::EPOCH..=EventTime::LATEST).contains(&timestamp) {
-        return refuse("timestamp_range", format!("timestamp {} ms is not within 1970 to 9999", timestamp.0));
+        return refuse(TIMESTAMP_RANGE, format!("timestamp {} ms is not within 1970 to 9999", timestamp.0));
     }
     if timestamp > received_at + future {
-        return refuse("timestamp_future", format!("timestamp {timestamp} is more than {future} after its receipt at {received_at}"));
+        return refuse(TIMESTAMP_FUTURE, format!("timestamp {timestamp} is more than {future} after its receipt at {received_at}"));
     }
     Ok(())
 }
@@ -72,16 +92,16 @@ fn time(timestamp: EventTime, received_at: EventTime, future: Duration) -> Resul
 fn metrics(report: &EvalReport<'_>, profile: &ScoreProfile) -> Result<(), Refusal> {
     let count = report.metrics.len();
     if count == 0 || count > MAX_METRICS {
-        return refuse("metric_count", format!("{count} metrics; a report has 1 to {MAX_METRICS}"));
+        return refuse(METRIC_COUNT, format!("{count} metrics; a report has 1 to {MAX_METRICS}"));
     }
     for (at, Metric { name: metric, value }) in report.metrics.iter().enumerate() {
-        name("metric_name_invalid", "a metric's name", metric)?;
+        name(METRIC_NAME_INVALID, "a metric's name", metric)?;
         if report.metrics.iter().take(at).any(|earlier| earlier.name == metric) {
-            return refuse("metric_duplicate", format!("metric {metric:?} is there twice"));
+            return refuse(METRIC_DUPLICATE, format!("metric {metric:?} is there twice"));
         }
         let rule = profile.rule(metric);
         if value > MAX_METRIC || value < Fixed(-MAX_METRIC.0) || !rule.admits(value) {
-            return refuse("metric_range", format!("metric {metric:?} = {value} is outside {} to {}", rule.from, rule.to));
+            return refuse(METRIC_RANGE, format!("metric {metric:?} = {value} is outside {} to {}", rule.from, rule.to));
         }
     }
     Ok(())
@@ -97,7 +117,7 @@ pub fn new_metrics(known: &[alloc::boxed::Box<str>], report: &EvalReport<'_>) ->
     let new = report.metrics.iter().filter(|metric| !known.iter().any(|known| **known == *metric.name)).count();
     if known.len() + new > MAX_METRICS {
         let detail = format!("{} new metric names beside {} known ones; an entity has {MAX_METRICS} at most", new, known.len());
-        return Err(Refusal { rule: "metric_names", detail });
+        return Err(Refusal { rule: METRIC_NAMES, detail });
     }
     Ok(new)
 }

@@ -24,6 +24,9 @@ impl Params {
     pub fn read(settings: &Settings) -> (Params, Vec<Problem>) {
         let mut time = Reader::new(settings, "event-time");
         let future = time.duration("future", Duration(300_000));
+        if future > Duration(86_400_000) {
+            time.refuse("future", "must be 24h or less");
+        }
         let mut own = Reader::new(settings, "ingest");
         let recent_reports = own.whole("recent_reports", 262_144);
         let chunk = Self::CHUNK as u64;

@@ -45,7 +45,7 @@ impl Processor for Ingest {
 
     fn step(&mut self, at: &Head<'_>, input: <IngestPorts as Ports>::In<'_>, out: &mut Out<'_>) -> Result<(), Fault> {
         if at.hops > MAX_HOPS {
-            let refusal = Refusal { rule: "feedback_depth", detail: format!("fed back {} times; {MAX_HOPS} is the most", at.hops) };
+            let refusal = Refusal { rule: logic::FEEDBACK_DEPTH, detail: format!("fed back {} times; {MAX_HOPS} is the most", at.hops) };
             return self.reject(at, "", payload(input), &refusal, out);
         }
         match input {
@@ -101,7 +101,7 @@ impl Ingest {
             }
             let detail =
                 format!("id {:?} was taken by a report of other content, accepted as {}", report.id.unwrap_or_default(), first.sequence);
-            return self.reject(at, report.source, Payload::EvalReport(report), &Refusal { rule: "id_reused", detail }, out);
+            return self.reject(at, report.source, Payload::EvalReport(report), &Refusal { rule: logic::ID_REUSED, detail }, out);
         }
         let known = self.homes.read(&key)?;
         let new_metrics = match logic::new_metrics(known.map_or(&[], |home| &home.metrics), report) {
@@ -172,7 +172,7 @@ impl Ingest {
         let mut bytes = Vec::new();
         input.put(&mut bytes);
         let schema = out.fingerprint(input.kind());
-        let rejected = self.rejected(at, source, refusal.rule, &refusal.detail, input.kind(), schema, &bytes);
+        let rejected = self.rejected(at, source, refusal.rule.name, &refusal.detail, input.kind(), schema, &bytes);
         out.emit(Key::new(source), at.time, &rejected).map(drop)
     }
 

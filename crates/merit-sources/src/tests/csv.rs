@@ -1,5 +1,5 @@
 use super::line;
-use crate::{CsvReports, MAX_ROW, Mapping, RULES};
+use crate::{CsvReports, MAX_ROW, Mapping};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -43,10 +43,7 @@ fn mapping() -> Arc<Mapping> {
 
 fn read(row: &[u8]) -> String {
     let mut reports = CsvReports::new(mapping(), HEADER).expect("the header fits");
-    reports.parse(row).map(|report| line(&report)).unwrap_or_else(|fault| {
-        assert!(RULES.iter().any(|(rule, _)| *rule == fault.rule), "{} is in no table", fault.rule);
-        fault.rule.into()
-    })
+    reports.parse(row).map(|report| line(&report)).unwrap_or_else(|fault| fault.rule.name.into())
 }
 
 #[test]

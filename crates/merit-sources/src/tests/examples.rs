@@ -23,7 +23,7 @@ fn the_trace_is_read_whole() {
     let mut sums = BTreeMap::new();
     while let Some(row) = merge.take().expect("read") {
         match row.report {
-            Err((fault, _)) => *faults.entry(fault.rule).or_insert(0) += 1,
+            Err((fault, _)) => *faults.entry(fault.rule.name).or_insert(0) += 1,
             Ok(report) => {
                 agents.insert(report.agent_id.to_string());
                 *divisions.entry(report.division_id.expect("a division").to_string()).or_insert(0) += 1;

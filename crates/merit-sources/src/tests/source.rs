@@ -1,6 +1,6 @@
 use super::{gzip, line};
 use crate::{MAX_ROW, Mapping, Position, Source, SourceError};
-use merit_core::Digest;
+use merit_core::{Digest, Duration, EventTime};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 use std::io::{Cursor, Read};
@@ -24,7 +24,7 @@ fn json(bytes: impl Into<Vec<u8>>) -> Source {
 fn shown(outcome: crate::Outcome<'_>) -> String {
     match outcome {
         Ok(report) => line(&report),
-        Err((fault, raw)) => format!("{} {}", fault.rule, raw.len()),
+        Err((fault, raw)) => format!("{} {}", fault.rule.name, raw.len()),
     }
 }
 
@@ -155,7 +155,7 @@ fn what_cannot_be_opened_says_why() {
         std::fs::write(&path, bytes).expect("written");
         path
     };
-    let code = |path: &Path| Source::open(path, None, None).err().map(|fault| (fault.code(), fault.to_string()));
+    let code = |path: &Path| Source::open(path, None, None).err().map(|fault| (fault.code().name, fault.to_string()));
     let missing = directory.path().join("missing.jsonl");
     assert_eq!(code(&missing), Some(("source_open", format!("could not open {:?}", missing.display().to_string()))));
     assert_eq!(code(directory.path()).map(|(code, _)| code), Some("source_open"));
@@ -226,13 +226,13 @@ fn other_rows_than_were_taken_are_refused() {
     let other = |at: usize, text: &str| {
         let mut rows = rows.to_vec();
         rows[at] = text.into();
-        resumed(&rows).err().map(|fault| fault.code())
+        resumed(&rows).err().map(|fault| fault.code().name)
     };
     assert_eq!(other(1, "garbagf"), Some("source_differs"));
     assert_eq!(other(0, &report("A", 1)), Some("source_differs"));
     assert_eq!(other(2, "not taken yet"), None);
-    assert_eq!(resumed(&rows[..1]).err().map(|fault| fault.code()), Some("source_differs")); // shorter
-    assert_eq!(resumed(&rows[1..]).err().map(|fault| fault.code()), Some("source_differs"));
+    assert_eq!(resumed(&rows[..1]).err().map(|fault| fault.code().name), Some("source_differs")); // shorter
+    assert_eq!(resumed(&rows[1..]).err().map(|fault| fault.code().name), Some("source_differs"));
 }
 
 #[test]
@@ -280,4 +280,28 @@ proptest! {
             prop_assert_eq!(&source.position(), &positions[rows.len()]);
         }
     }
+}
+
+#[test]
+fn rows_from_the_future_are_refused_and_lend_no_time() {
+    let now = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis());
+    let at = |millis: i64| format!("{{\"agentId\":\"a\",\"metrics\":{{\"m\":1}},\"timestamp\":\"{}\"}}\n", EventTime(millis));
+    let (hour, now) = (3_600_000, now.expect("before 292 million years"));
+    let text: String = [now + 2 * hour, 5, EventTime::LATEST.0, now + hour / 2, 7].map(at).concat();
+    let read = |sort: bool| {
+        let mut source = json(text.as_str());
+        source.refuse_future(Duration(hour));
+        if sort {
+            source.sort().expect("reads");
+        }
+        let mut found = Vec::new();
+        while let Some(time) = source.peek().expect("reads") {
+            let outcome = source.take().expect("reads").expect("a row");
+            found.push((time.0, outcome.map_or_else(|(fault, _)| fault.rule.name, |_| "")));
+        }
+        found
+    };
+    let (future, soon) = ("timestamp_future", now + hour / 2);
+    assert_eq!(read(false), [(EventTime::MIN.0, future), (5, ""), (5, future), (soon, ""), (7, "")]);
+    assert_eq!(read(true), [(EventTime::MIN.0, future), (5, ""), (5, future), (7, ""), (soon, "")]);
 }

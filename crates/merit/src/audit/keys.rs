@@ -1,5 +1,6 @@
 //! Public keys as text: `NAME+ID+BASE64`, the verifier key of C2SP signed-note.
 
+use crate::code;
 use crate::failure::Failure;
 use merit_audit::{EmitterKey, key_id};
 use std::path::Path;
@@ -22,8 +23,7 @@ pub(super) fn read(given: &[String]) -> Result<Vec<EmitterKey>, Failure> {
 
 fn read_file(path: &Path) -> Result<Vec<EmitterKey>, Failure> {
     let refused = |why: String| {
-        let hint = "give NAME+ID+BASE64 as `merit audit verify` prints it, or a file with one such key a line";
-        Failure::call("key_invalid", format!("{:?} is no public key and no file of them", path.display().to_string()), hint).because(why)
+        Failure::new(code::KEY_INVALID, format!("{:?} is no public key and no file of them", path.display().to_string())).because(why)
     };
     let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());

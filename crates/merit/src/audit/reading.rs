@@ -1,10 +1,11 @@
 //! What verification reads beside the leaves: whose log it is, which stream wrote where, and what was read and published.
 
+use super::rule;
 use crate::decisions::{Published, Record, corrupt, kind_of};
 use merit_audit::{AuditFault, EmitterKey, Running};
 use merit_core::id::Hex;
 use merit_core::record::{ConfigEpoch, StreamSeal};
-use merit_core::{Datum, Kind};
+use merit_core::{Code, Datum, Kind};
 use merit_runtime::RuntimeError;
 use merit_runtime::layout::Layout;
 use merit_runtime::store::{Cursor, Store};
@@ -32,7 +33,7 @@ impl From<RuntimeError> for Broken {
     }
 }
 
-pub(super) fn fault(stream: &str, sequence: u64, index: u64, rule: &'static str, detail: impl Into<String>) -> Broken {
+pub(super) fn fault(stream: &str, sequence: u64, index: u64, rule: &'static Code, detail: impl Into<String>) -> Broken {
     Broken::Fault(AuditFault { stream: stream.into(), sequence, index, rule, detail: detail.into() })
 }
 
@@ -55,11 +56,11 @@ impl Genesis {
             Some(Genesis { origin: epoch.origin.into(), key_name: epoch.key_name.into(), public: epoch.emitter_key, lineage })
         });
         let place = format!("{}/{}", first.name, first.partition);
-        read.ok_or_else(|| fault(&place, 0, 0, "origin", "it does not begin with a ConfigEpoch, so nothing says whose log this is"))
+        read.ok_or_else(|| fault(&place, 0, 0, rule::ORIGIN, "it does not begin with a ConfigEpoch, so nothing says whose log this is"))
     }
 
     pub(super) fn key(&self) -> Result<EmitterKey, Broken> {
-        EmitterKey::new(&self.key_name, &self.public).map_err(|no_key| fault(&self.lineage, 0, 0, "origin", no_key.to_string()))
+        EmitterKey::new(&self.key_name, &self.public).map_err(|no_key| fault(&self.lineage, 0, 0, rule::ORIGIN, no_key.to_string()))
     }
 }
 
@@ -140,7 +141,7 @@ impl Outputs<'_> {
             let Some(record) = self.take()? else { break };
             if Kind::DECISIONS.contains(record.kind) {
                 let detail = format!("the {} of key {:?} has no leaf where one is due", record.kind.name(), record.key);
-                return Err(fault(&self.name, record.sequence, index, "leaf_missing", detail));
+                return Err(fault(&self.name, record.sequence, index, rule::LEAF_MISSING, detail));
             }
         }
         Ok(())

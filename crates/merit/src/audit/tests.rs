@@ -96,9 +96,9 @@ fn verified(records: &Records, keys: Vec<merit_audit::EmitterKey>) -> Result<Ver
     let directory = tempfile::tempdir().expect("a directory");
     let store = write(records, directory.path());
     verify(&store, &layout(), keys, |_| {}).map_err(|broken| match broken {
-        Broken::Fault(fault) => fault.rule.to_string(),
+        Broken::Fault(fault) => fault.rule.name.to_string(),
         Broken::Store(error) => {
-            assert_eq!(failure(error.into()).exit, 3);
+            assert_eq!(failure(error.into()).code.exit, 3);
             "corrupt".into()
         }
     })

@@ -1,30 +1,14 @@
 //! The audit log, leaf by leaf in its order, against the records that it speaks of.
 //!
 //! Everything is read forwards and once: the log of leaves leads, and what each stream published follows it, so that memory does
-//! not grow with the log. Beside the rules of [`merit_audit::verify`]:
-//!
-//! | rule | broken when |
-//! |---|---|
-//! | `corrupt` | a topic cannot be read, or holds what Merit does not write |
-//! | `origin` | nothing says whose log this is |
-//! | `intake` | the sealed leaf is not the one that its task wrote |
-//! | `label` | its record is not that of a leaf of that chain |
-//! | `chain` | it belongs to no task of this log |
-//! | `type` | it names no record type |
-//! | `schema` | its schema is not the one that its type has |
-//! | `record_missing` | no topic holds the record that it speaks of |
-//! | `leaf_missing` | a decision, or a leaf that a task wrote, is not in the audit log |
-//! | `record` | type, key, time, parents or policy of the record are not those of the leaf |
-//! | `payload` | the record is not what the leaf commits to |
-//! | `seal_range` | a seal does not go on where the one before it ended |
-//! | `seal_inputs`, `seal_outputs` | what was read or published is not what the seal covers |
+//! not grow with the log. [`rule`] and [`merit_audit::rule`] say what can be broken.
 
-use super::keys;
 use super::reading::{Broken, Census, Genesis, Inputs, Outputs, fault};
+use super::{keys, rule};
 use crate::decisions::{Published, Record, Streams};
 use merit_audit::{EmitterKey, Envelope, LogVerifier, Running, Source, leaf_type, payload_commit};
 use merit_core::record::{AuditLeaf, Kinds, SealedLeaf, SealedOutput, StreamSeal};
-use merit_core::{Datum, EventTime, Kind, Payload, Uuid};
+use merit_core::{Code, Datum, EventTime, Kind, Payload, Uuid};
 use merit_runtime::RuntimeError;
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::{Layout, TaskLayout};
@@ -62,7 +46,7 @@ pub(super) struct Covered {
 }
 
 /// A fault of the leaf itself.
-fn leaf_fault(index: u64, envelope: &Envelope<'_>, rule: &'static str, detail: impl Into<String>) -> Broken {
+fn leaf_fault(index: u64, envelope: &Envelope<'_>, rule: &'static Code, detail: impl Into<String>) -> Broken {
     fault(&envelope.stream, envelope.sequence, index, rule, detail)
 }
 
@@ -73,7 +57,7 @@ pub(super) fn verify(store: &Store, layout: &Layout, keys: Vec<EmitterKey>, mut 
     let genesis = Genesis::read(store, layout)?;
     let key_from_log = keys.is_empty();
     let keys = if key_from_log { vec![genesis.key()?] } else { keys };
-    let audit = layout.find(AUDIT, 0).ok_or_else(|| fault(AUDIT, 0, 0, "origin", "the topology has no topic of that name"))?;
+    let audit = layout.find(AUDIT, 0).ok_or_else(|| fault(AUDIT, 0, 0, rule::ORIGIN, "the topology has no topic of that name"))?;
     let mut run = Verification::new(store, layout, &genesis, census, LogVerifier::new(&genesis.origin, keys))?;
     let mut leaves = store.read(&layout.partitions[audit], 0);
     while let Some((index, frame)) = leaves.next()? {
@@ -125,7 +109,7 @@ impl<'s> Verification<'s> {
             let published = Published::new(store, layout, stream as u32, &partitions)?;
             Ok(Outputs { name: streams.name(stream as u32).into(), published, running: Running::default(), to: 0, covered: 0, open: 0 })
         };
-        let intake = layout.find(INTAKE, 0).ok_or_else(|| fault(INTAKE, 0, 0, "origin", "the topology has no topic of that name"))?;
+        let intake = layout.find(INTAKE, 0).ok_or_else(|| fault(INTAKE, 0, 0, rule::ORIGIN, "the topology has no topic of that name"))?;
         Ok(Verification {
             chains: layout.tasks.iter().enumerate().map(chain).collect(),
             types: Kind::ALL.iter().map(|kind| (leaf_type(*kind).to_string(), *kind)).collect(),
@@ -144,28 +128,28 @@ impl<'s> Verification<'s> {
 
     fn leaf(&mut self, index: u64, frame: &Frame<'_>) -> Result<(), Broken> {
         let sealed = frame.kind().filter(|kind| *kind == Kind::SealedLeaf).and_then(|_| SealedLeaf::decode(frame.payload));
-        let Some(sealed) = sealed else { return Err(fault(frame.key, 0, index, "shape", "it is no SealedLeaf")) };
+        let Some(sealed) = sealed else { return Err(fault(frame.key, 0, index, merit_audit::rule::SHAPE, "it is no SealedLeaf")) };
         let leaf = self.verifier.leaf(index, sealed.leaf, sealed.payload)?;
         self.signatures += leaf.signatures().len() as u64;
         let envelope = &leaf.envelope;
         let refuse = |rule, detail: &str| Err(leaf_fault(index, envelope, rule, detail));
         if frame.key != envelope.stream {
-            return refuse("label", "its record has another key than the name of its chain");
+            return refuse(rule::LABEL, "its record has another key than the name of its chain");
         }
         let Some(&task) = self.chains.get(&*envelope.stream) else {
-            return refuse("chain", "no task of this log has such a chain; a log is read with the topology that it was written with");
+            return refuse(rule::CHAIN, "no task of this log has such a chain; a log is read with the topology that it was written with");
         };
-        let Some(&kind) = self.types.get(&*envelope.leaf_type) else { return refuse("type", "it names no record type") };
+        let Some(&kind) = self.types.get(&*envelope.leaf_type) else { return refuse(rule::TYPE, "it names no record type") };
         if envelope.schema != merit_codec::fingerprint(kind) {
-            return refuse("schema", "its schema is not the one that its type has");
+            return refuse(rule::SCHEMA, "its schema is not the one that its type has");
         }
         *self.leaves.entry(kind.name()).or_default() += 1;
         self.check_intake(index, frame, &sealed, envelope)?;
         match (IN_LEAF_ONLY.contains(kind), sealed.payload) {
             (true, Some(payload)) if kind == Kind::StreamSeal => self.seal(index, envelope, task, payload),
             (true, Some(_)) => Ok(()),
-            (true, None) => refuse("record_missing", "its payload should stand beside it"),
-            (false, Some(_)) => refuse("record", "a payload stands beside it, and its record belongs in a topic"),
+            (true, None) => refuse(rule::RECORD_MISSING, "its payload should stand beside it"),
+            (false, Some(_)) => refuse(rule::RECORD, "a payload stands beside it, and its record belongs in a topic"),
             (false, None) => self.record(index, envelope, task, kind),
         }
     }
@@ -183,7 +167,7 @@ impl<'s> Verification<'s> {
         })?;
         match is_due {
             true => Ok(()),
-            false => Err(leaf_fault(index, envelope, "intake", format!("the next leaf in {INTAKE} is another one"))),
+            false => Err(leaf_fault(index, envelope, rule::INTAKE, format!("the next leaf in {INTAKE} is another one"))),
         }
     }
 
@@ -198,7 +182,7 @@ impl<'s> Verification<'s> {
         };
         let Some(record) = record else {
             let detail = format!("no topic holds the {} at {}", kind.name(), envelope.source);
-            return Err(leaf_fault(index, envelope, "record_missing", detail));
+            return Err(leaf_fault(index, envelope, rule::RECORD_MISSING, detail));
         };
         compare(envelope, kind, &record).map_err(|(rule, detail)| leaf_fault(index, envelope, rule, detail))
     }
@@ -215,24 +199,24 @@ impl<'s> Verification<'s> {
 
     fn seal(&mut self, index: u64, envelope: &Envelope<'_>, task: usize, payload: &[u8]) -> Result<(), Broken> {
         let refuse = |rule, detail: String| Err(leaf_fault(index, envelope, rule, detail));
-        let Some(seal) = StreamSeal::decode(payload) else { return refuse("seal_range", "it cannot be read".into()) };
+        let Some(seal) = StreamSeal::decode(payload) else { return refuse(rule::SEAL_RANGE, "it cannot be read".into()) };
         let layout = &self.layout.tasks[task];
         let input = &self.layout.partitions[layout.input];
         let inputs = &mut self.inputs[task];
         if (seal.topic, seal.partition, seal.from_offset) != (&input.name, input.partition, inputs.to) {
             let due = format!("{}/{} from offset {}", input.name, input.partition, inputs.to);
             return refuse(
-                "seal_range",
+                rule::SEAL_RANGE,
                 format!("it covers {}/{} from offset {}, due is {due}", seal.topic, seal.partition, seal.from_offset),
             );
         }
         if !inputs.cover(&seal)? {
             let range = format!("{}/{} from offset {} to before {}", seal.topic, seal.partition, seal.from_offset, seal.to_offset);
-            return refuse("seal_inputs", format!("{range} does not hold what was read"));
+            return refuse(rule::SEAL_INPUTS, format!("{range} does not hold what was read"));
         }
         let outputs = &mut self.outputs[usize::from(layout.first_stream)..usize::from(layout.audit_stream())];
         if seal.streams.len() != outputs.len() {
-            return refuse("seal_range", format!("it covers {} streams of {}", seal.streams.len(), outputs.len()));
+            return refuse(rule::SEAL_RANGE, format!("it covers {} streams of {}", seal.streams.len(), outputs.len()));
         }
         outputs.iter_mut().zip(seal.streams).try_for_each(|(outputs, sealed)| cover(index, envelope, outputs, &sealed))
     }
@@ -245,10 +229,10 @@ impl<'s> Verification<'s> {
         if let Some((partition, offset)) = self.census.epochs.first() {
             let partition = &self.layout.partitions[*partition];
             let place = format!("{}/{}", partition.name, partition.partition);
-            return Err(fault(&place, *offset, end, "leaf_missing", "a ConfigEpoch has no leaf"));
+            return Err(fault(&place, *offset, end, rule::LEAF_MISSING, "a ConfigEpoch has no leaf"));
         }
         if let Some((stream, sequence)) = next_intake(&mut self.intake, |left| left.map(|left| (left.stream.to_owned(), left.sequence)))? {
-            return Err(fault(&stream, sequence, end, "leaf_missing", format!("a leaf of {INTAKE} is not in the audit log")));
+            return Err(fault(&stream, sequence, end, rule::LEAF_MISSING, format!("a leaf of {INTAKE} is not in the audit log")));
         }
         let parents = self.verifier.unresolved();
         let found = existing(self.store, self.layout, &self.streams, &self.census, &parents)?;
@@ -289,11 +273,11 @@ fn cover(index: u64, envelope: &Envelope<'_>, outputs: &mut Outputs<'_>, sealed:
     let range = format!("{} from sequence {} to before {}", sealed.stream, sealed.from_sequence, sealed.to_sequence);
     if (sealed.stream, sealed.from_sequence) != (&outputs.name, outputs.to) {
         let due = format!("{} from sequence {}", outputs.name, outputs.to);
-        return Err(leaf_fault(index, envelope, "seal_range", format!("it covers {range}, due is {due}")));
+        return Err(leaf_fault(index, envelope, rule::SEAL_RANGE, format!("it covers {range}, due is {due}")));
     }
     outputs.pass(index, sealed.to_sequence)?;
     if outputs.running.0 != sealed.digest {
-        return Err(leaf_fault(index, envelope, "seal_outputs", format!("the topics do not hold what {range} was")));
+        return Err(leaf_fault(index, envelope, rule::SEAL_OUTPUTS, format!("the topics do not hold what {range} was")));
     }
     outputs.to = sealed.to_sequence;
     outputs.covered += std::mem::take(&mut outputs.open);
@@ -301,9 +285,9 @@ fn cover(index: u64, envelope: &Envelope<'_>, outputs: &mut Outputs<'_>, sealed:
 }
 
 /// A leaf against its record.
-fn compare(envelope: &Envelope<'_>, kind: Kind, record: &Record) -> Result<(), (&'static str, String)> {
+fn compare(envelope: &Envelope<'_>, kind: Kind, record: &Record) -> Result<(), (&'static Code, String)> {
     if record.payload.len() as u64 != envelope.payload_length || payload_commit(&record.payload) != envelope.payload {
-        return Err(("payload", format!("the {} at {} is not the one that it commits to", record.kind.name(), envelope.source)));
+        return Err((rule::PAYLOAD, format!("the {} at {} is not the one that it commits to", record.kind.name(), envelope.source)));
     }
     let time = record.time.clamp(EventTime::EPOCH, EventTime::LATEST);
     let told = Payload::decode(record.kind, &record.payload, |payload| {
@@ -316,7 +300,7 @@ fn compare(envelope: &Envelope<'_>, kind: Kind, record: &Record) -> Result<(), (
         ("parents or policy", told == Some(true)),
     ];
     match same.iter().find(|(_, same)| !same) {
-        Some((what, _)) => Err(("record", format!("the record at {} has another {what}", envelope.source))),
+        Some((what, _)) => Err((rule::RECORD, format!("the record at {} has another {what}", envelope.source))),
         None => Ok(()),
     }
 }

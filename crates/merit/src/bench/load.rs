@@ -1,5 +1,6 @@
 //! The load: reports as a pure function of their number, in time order but for the late ones.
 
+use crate::code;
 use crate::failure::Failure;
 use merit_core::record::{EvalReport, Metric, Tag};
 use merit_core::{Datum, EventTime, Fixed, List};
@@ -130,7 +131,7 @@ impl Decoder {
 
     #[inline]
     pub(super) fn read<'a>(&'a mut self, body: &'a [u8]) -> Result<EvalReport<'a>, Failure> {
-        let unreadable = || Failure::check("bench_load", "a report of the load cannot be read", "this is a bug of Merit: report it");
+        let unreadable = || Failure::new(code::BENCH_LOAD, "a report of the load cannot be read");
         match self.format {
             Format::Json => self.json.parse(body).map_err(|cause| unreadable().because(cause.detail)),
             Format::Avro => EvalReport::decode(body).ok_or_else(unreadable),

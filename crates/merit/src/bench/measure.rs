@@ -1,5 +1,6 @@
 //! What the process used, less what is left out.
 
+use crate::code;
 use crate::failure::Failure;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -90,9 +91,7 @@ pub(super) fn bytes_written() -> Result<u64, Failure> {
 
 /// The number behind a name in a file of `/proc`.
 fn field(path: &str, name: &str) -> Result<u64, Failure> {
-    let unreadable = |detail: String| {
-        Failure::world("bench_unmeasured", format!("could not read {name} in {path}"), "merit bench needs Linux with /proc").because(detail)
-    };
+    let unreadable = |detail: String| Failure::new(code::BENCH_UNMEASURED, format!("could not read {name} in {path}")).because(detail);
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     let words = text.lines().find_map(|line| line.strip_prefix(name)).and_then(|rest| rest.split_whitespace().next());
     words.and_then(|word| word.parse().ok()).ok_or_else(|| unreadable("there is no such line".into()))
@@ -114,7 +113,7 @@ pub(super) fn last_core() -> Result<usize, Failure> {
 /// Keeps this thread, and all that it starts, on one core.
 pub(super) fn pin(core: usize) -> Result<(), Failure> {
     if core >= CpuSet::MAX_CPU {
-        return Err(Failure::call("cpu_unknown", format!("there is no core {core}"), "name one of those in /proc/cpuinfo"));
+        return Err(Failure::new(code::CPU_UNKNOWN, format!("there is no core {core}")));
     }
     let mut set = CpuSet::new();
     set.set(core);
@@ -122,8 +121,7 @@ pub(super) fn pin(core: usize) -> Result<(), Failure> {
 }
 
 fn unpinned(core: usize, error: &std::io::Error) -> Failure {
-    Failure::call("cpu_unknown", format!("could not run on core {core} alone"), "name a core that this process may use")
-        .because(error.to_string())
+    Failure::new(code::CPU_UNKNOWN, format!("could not run on core {core} alone")).because(error.to_string())
 }
 
 #[cfg(test)]

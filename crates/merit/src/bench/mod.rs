@@ -8,6 +8,7 @@ mod measure;
 mod null;
 mod whole;
 
+use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session;
@@ -92,7 +93,7 @@ impl Task<'_> {
         let directory = self.place.join(self.run.name());
         match directory.exists() {
             false => Ok(directory),
-            true => Err(Failure::call("directory_exists", format!("{} exists", directory.display()), "name another --data-dir")),
+            true => Err(Failure::new(code::DIRECTORY_EXISTS, format!("{} exists", directory.display()))),
         }
     }
 
@@ -128,7 +129,7 @@ impl Bench {
         if let Some(pair) = measured.chunks(2).find(|pair| pair.iter().any(|run| run.records != pair[0].records)) {
             let counts: Vec<u64> = pair.iter().map(|run| run.records).collect();
             let message = format!("the pipelines did not write the same number of records: {counts:?}");
-            return Err(Failure::check("bench_differs", message, "this is a bug of Merit: report it"));
+            return Err(Failure::new(code::BENCH_DIFFERS, message));
         }
         let report = Report { reports, agents, core, busy, measured: &measured };
         if out.json { out.line(report.to_json().to_string()) } else { report.print(out) }
@@ -136,9 +137,7 @@ impl Bench {
 
     /// One run in a process of its own.
     fn start(&self, run: Run, core: usize, place: &Path) -> Result<Measured, Failure> {
-        let failed = |detail: String| {
-            Failure::world("bench_run", format!("the run {} did not end well", run.name()), "see the detail").because(detail)
-        };
+        let failed = |detail: String| Failure::new(code::BENCH_RUN, format!("the run {} did not end well", run.name())).because(detail);
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bench", "--only", run.name(), "--cpu", &core.to_string()]);
         command.args(["--reports", &self.reports.to_string(), "--agents", &self.agents.to_string()]);
