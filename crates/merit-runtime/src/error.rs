@@ -14,11 +14,13 @@ pub enum RuntimeError {
         /// What the store says.
         cause: String,
     },
-    /// Another process has it.
+    /// Another process writes it.
     #[error("could not open the data directory {path:?}: another process is using it")]
     InUse {
         /// The directory.
         path: PathBuf,
+        /// That process, where the kernel tells.
+        owner: Option<u32>,
     },
     /// There is none.
     #[error("there is no Merit data directory at {path:?}")]
@@ -118,12 +120,24 @@ impl std::fmt::Display for Difference {
 }
 
 impl RuntimeError {
+    /// What is known beside the message.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            RuntimeError::InUse { owner, .. } => owner.map(|process| format!("process {process} has it open to write")),
+            _ => None,
+        }
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             RuntimeError::Open { .. } => "check that the path is a directory that you may write to, and that the disk is not full",
-            RuntimeError::InUse { .. } => "stop the other process, or pass another --data-dir",
-            RuntimeError::Missing { .. } => "pass the --data-dir that an import wrote to",
+            RuntimeError::InUse { .. } => {
+                "wait until the other process ends, or pass another --data-dir; commands that only read work beside it"
+            }
+            RuntimeError::Missing { .. } => {
+                "pass the --data-dir that an import wrote to; one that is being made can be read after its first commit"
+            }
             RuntimeError::Format { .. } => "use the version of Merit that wrote it",
             RuntimeError::Topology { .. } => {
                 "pass the --topology that it was written with; parameters may differ, partitions and processors may not"

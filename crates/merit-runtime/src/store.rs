@@ -8,6 +8,10 @@
 //!
 //! Integers are big-endian, so that keys sort as they should.
 
+mod view;
+
+pub use view::owner;
+
 use crate::RuntimeError;
 use crate::frame::{self, Frame};
 use crate::layout::Partition;
@@ -89,15 +93,12 @@ impl Store {
         store.check_format()
     }
 
-    /// Opens a directory to read what is in it now.
+    /// Opens a directory to read what is in it now, beside its writer if it has one; nothing changes under the reader.
     pub fn open_to_read(path: &Path) -> Result<Store, RuntimeError> {
         if !path.join("CURRENT").exists() {
             return Err(RuntimeError::Missing { path: path.into() });
         }
-        let mut options = options();
-        options.create_if_missing(false);
-        let db = DB::open_cf_for_read_only(&options, path, FAMILIES, false).map_err(|error| refused(path, error))?;
-        Store::new(db, path, Sync::System).check_format()
+        Store::new(view::open(path)?, path, Sync::System).check_format()
     }
 
     fn new(db: DB, path: &Path, sync: Sync) -> Store {
@@ -109,11 +110,10 @@ impl Store {
     fn check_format(self) -> Result<Store, RuntimeError> {
         match self.meta("format")? {
             Some(found) if found == FORMAT.as_bytes() => Ok(self),
-            found => Err(RuntimeError::Format {
-                path: self.path.clone(),
-                found: found.map_or("none".into(), |found| String::from_utf8_lossy(&found).into_owned()),
-                wanted: FORMAT,
-            }),
+            Some(found) => {
+                Err(RuntimeError::Format { path: self.path.clone(), found: String::from_utf8_lossy(&found).into_owned(), wanted: FORMAT })
+            }
+            None => Err(RuntimeError::Missing { path: self.path.clone() }),
         }
     }
 
@@ -217,10 +217,13 @@ impl Store {
 }
 
 fn refused(path: &Path, error: rocksdb::Error) -> RuntimeError {
-    let cause = error.into_string();
-    match cause.contains("lock") && !cause.starts_with("Corruption") {
-        true => RuntimeError::InUse { path: path.into() },
-        false => RuntimeError::Open { path: path.into(), cause },
+    let (path, cause) = (PathBuf::from(path), error.into_string());
+    if view::is_unfinished(&cause) {
+        return RuntimeError::Missing { path };
+    }
+    match cause.contains("While lock file") || cause.contains("lock hold by current process") {
+        true => RuntimeError::InUse { owner: owner(&path), path },
+        false => RuntimeError::Open { path, cause },
     }
 }
 

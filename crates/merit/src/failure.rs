@@ -68,7 +68,7 @@ impl From<RuntimeError> for Failure {
             RuntimeError::Difference(_) => (3, "log_differs"),
             RuntimeError::Stopped { .. } => (1, "stopped"),
         };
-        Failure { exit, code, message: error.to_string(), detail: error.source().map(ToString::to_string), hint: error.hint().into() }
+        Failure { exit, code, message: error.to_string(), detail: error.detail(), hint: error.hint().into() }
     }
 }
 

@@ -59,6 +59,7 @@ datum! {
 impl Import {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let started = Instant::now();
+        session::refuse_in_use(&self.place)?;
         let mapping = self.mapping()?;
         let mut sources = Vec::new();
         for file in &self.files {

@@ -4,8 +4,8 @@ use crate::failure::Failure;
 use crate::{Place, registry};
 use merit_audit::Signer;
 use merit_runtime::layout::Layout;
-use merit_runtime::store::Store;
-use merit_runtime::{Engine, Options, key};
+use merit_runtime::store::{self, Store};
+use merit_runtime::{Engine, Options, RuntimeError, key};
 use merit_topology::Topology;
 use std::path::{Path, PathBuf};
 
@@ -49,8 +49,15 @@ pub(crate) fn key_path(place: &Place, given: Option<&PathBuf>) -> PathBuf {
     given.cloned().unwrap_or_else(|| place.data_dir.join("audit.key"))
 }
 
+/// Refuses a directory that another process writes, before anything is read or made for it.
+pub(crate) fn refuse_in_use(place: &Place) -> Result<(), Failure> {
+    let in_use = |owner| RuntimeError::InUse { path: place.data_dir.clone(), owner: Some(owner) }.into();
+    store::owner(&place.data_dir).map_or(Ok(()), |owner| Err(in_use(owner)))
+}
+
 /// Opens the pipeline on a directory.
 pub(crate) fn open(place: &Place, audit_key: Option<&PathBuf>, options: Options) -> Result<Engine, Failure> {
+    refuse_in_use(place)?;
     let topology = topology(place.topology.as_deref())?;
     let signer = Signer::new(&topology.key_name, &key::read_or_create(&key_path(place, audit_key))?);
     Ok(Engine::open(&place.data_dir, &topology, &registry::registered(), signer, options)?)
