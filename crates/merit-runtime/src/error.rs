@@ -44,6 +44,14 @@ pub enum RuntimeError {
         /// The first part that differs.
         detail: String,
     },
+    /// What lies behind the checkpoint was computed by another version of the logic.
+    #[error("the end of the log was written by logic version {found} and not checkpointed; this program has version {own}")]
+    Upgrade {
+        /// Its version.
+        found: String,
+        /// Ours.
+        own: u32,
+    },
     /// The store failed.
     #[error("could not {attempt} the store: {cause}")]
     Store {
@@ -141,6 +149,10 @@ impl RuntimeError {
             RuntimeError::Format { .. } => "use the version of Merit that wrote it",
             RuntimeError::Topology { .. } => {
                 "pass the --topology that it was written with; parameters may differ, partitions and processors may not"
+            }
+            RuntimeError::Upgrade { .. } => {
+                "run a command that writes once with the version of Merit that wrote it and let it end: a clean stop checkpoints; \
+                 `merit --version` shows a program's logic version"
             }
             RuntimeError::Store { .. } => "check the disk; what was acknowledged is in the log, so run the command again when it is well",
             RuntimeError::Key { .. } => {

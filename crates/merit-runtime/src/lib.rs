@@ -11,6 +11,6 @@ pub mod layout;
 pub mod store;
 pub mod task;
 
-pub use embedded::{Appender, Engine, Input, Options};
+pub use embedded::{Appender, Engine, Input, LOGIC_VERSION, Options};
 pub use error::{Difference, RuntimeError};
 pub use layout::Registered;

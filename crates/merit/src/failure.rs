@@ -61,6 +61,7 @@ impl From<RuntimeError> for Failure {
             RuntimeError::Missing { .. } => (1, "directory_missing"),
             RuntimeError::Format { .. } => (1, "directory_format"),
             RuntimeError::Topology { .. } => (1, "topology_differs"),
+            RuntimeError::Upgrade { .. } => (1, "upgrade_needs_clean_stop"),
             RuntimeError::Store { .. } => (1, "store_failed"),
             RuntimeError::Key { .. } => (1, "audit_key"),
             RuntimeError::KeyDiffers => (1, "audit_key_differs"),

@@ -21,13 +21,17 @@ mod topology;
 
 use clap::{Args, Parser, Subcommand};
 use failure::Failure;
+use merit_runtime::LOGIC_VERSION;
 use output::Output;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
+
+static VERSION: LazyLock<String> = LazyLock::new(|| format!("{}, logic version {LOGIC_VERSION}", env!("CARGO_PKG_VERSION")));
 
 /// Merit scores agents from a stream of evaluation reports, decides who is promoted, moves GPUs, and proves every step.
 #[derive(Parser)]
-#[command(name = "merit", version, after_help = "Exit codes: 0 done, 1 the world failed, 2 the call is wrong, 3 a check found a fault.")]
+#[command(name = "merit", version = VERSION.as_str(), after_help = "Exit codes: 0 done, 1 the world failed, 2 the call is wrong, 3 a check found a fault.")]
 struct Cli {
     /// Write JSON for machines instead of text for people.
     #[arg(long, global = true)]

@@ -22,7 +22,7 @@ pub struct Appender {
     pub(super) log: Log,
     pub(super) store: Arc<Store>,
     committer: Committer,
-    options: Options,
+    pub(super) options: Options,
     /// Outside records since the last commit.
     uncommitted: u64,
 }

@@ -24,6 +24,9 @@ use merit_topology::Topology;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The version of everything that computes records. It is raised when a record would be another than before, and only then.
+pub const LOGIC_VERSION: u32 = 1;
+
 /// How the engine commits and checkpoints; no setting changes a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -35,11 +38,13 @@ pub struct Options {
     pub commit_records: Option<u64>,
     /// Inputs between two checkpoints, which is what a start after a crash refolds at most. Default 100,000.
     pub checkpoint_inputs: u64,
+    /// The version that checkpoints are marked with: what lies behind one is refolded by no other. Default [`LOGIC_VERSION`].
+    pub logic_version: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { sync: Sync::Disk, commit_bytes: 1 << 20, commit_records: None, checkpoint_inputs: 100_000 }
+        Options { sync: Sync::Disk, commit_bytes: 1 << 20, commit_records: None, checkpoint_inputs: 100_000, logic_version: LOGIC_VERSION }
     }
 }
 
@@ -81,6 +86,7 @@ impl Engine {
     ) -> Result<Engine, RuntimeError> {
         let layout = Arc::new(Layout::new(topology, registered));
         let store = Arc::new(Store::open(path, options.sync)?);
+        let is_upgraded = recovery::is_upgraded(&store, options.logic_version)?;
         let (tasks, log, refolded) = recovery::recover(&store, &layout, &signer)?;
         let mut engine = Engine {
             tasks,
@@ -89,7 +95,7 @@ impl Engine {
             scratch: Vec::new(),
             checkpoint_inputs: options.checkpoint_inputs,
             unsaved: 0,
-            checkpoint_due: refolded > 0,
+            checkpoint_due: refolded > 0 || is_upgraded,
             refolded,
         };
         engine.put_in_force(topology)?;
@@ -203,6 +209,7 @@ impl Engine {
             task.checkpoint(&mut |key, row| commit.state.push((key, row.to_vec())));
         }
         commit.meta.push(("checkpoint".into(), self.appender.log.ends_row(&self.appender.layout)));
+        commit.meta.push(("logic".into(), self.appender.options.logic_version.to_string().into()));
         (self.unsaved, self.checkpoint_due) = (0, false);
     }
 
