@@ -18,16 +18,16 @@ use std::time::{Duration, Instant, SystemTime};
 const COMMIT: usize = 20;
 
 /// The reports of the trace as JSON lines, to be fed bit by bit.
-fn reports() -> Vec<Report> {
+pub(crate) fn reports() -> Vec<Report> {
     taken(&merit_tests::directory::example().dump())
 }
 
 /// An import that takes what the test feeds it.
-fn start(directory: &Directory) -> (Running, ChildStdin) {
-    directory.import(["-"]).with(["--commit-rows", &COMMIT.to_string(), "--checkpoint-inputs", "300"]).fed()
+pub(crate) fn start(directory: &Directory) -> (Running, ChildStdin) {
+    directory.import(["-"]).with(["--commit-rows", &COMMIT.to_string(), "--checkpoint-inputs", "777"]).fed()
 }
 
-fn feed(stdin: &mut ChildStdin, reports: &[Report]) {
+pub(crate) fn feed(stdin: &mut ChildStdin, reports: &[Report]) {
     stdin.write_all(lines(reports).as_bytes()).expect("the import reads");
     stdin.flush().expect("the import reads");
 }
@@ -50,7 +50,7 @@ fn of_kind(dump: &[Entry], kind: Kind) -> usize {
 }
 
 /// Waits until so many reports were committed; each view on the way must hold whole commits.
-fn wait_for(directory: &Directory, reports: usize) -> Vec<Entry> {
+pub(crate) fn wait_for(directory: &Directory, reports: usize) -> Vec<Entry> {
     let started = Instant::now();
     loop {
         let dump = seen(directory);

@@ -179,7 +179,21 @@ fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one() {
 #[test]
 fn help_names_every_command_and_the_exit_codes() {
     let help = merit(["--help"]).ok().out;
-    for word in ["import", "pools", "log", "replay", "explain", "audit", "topology", "rejected", "state", "bench", "Exit codes"] {
+    for word in [
+        "import",
+        "pools",
+        "log",
+        "replay",
+        "explain",
+        "audit",
+        "topology",
+        "rejected",
+        "state",
+        "backup",
+        "restore",
+        "bench",
+        "Exit codes",
+    ] {
         assert!(help.contains(word), "{word} is not in {help}");
     }
 }

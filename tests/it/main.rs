@@ -2,6 +2,7 @@
 //!
 //! One file a topic. Build the program first: `cargo build --release --workspace`.
 
+mod backup;
 mod beside;
 mod commands;
 mod configuration;

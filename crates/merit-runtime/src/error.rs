@@ -60,6 +60,32 @@ pub enum RuntimeError {
         /// What the store says.
         cause: String,
     },
+    /// A copy would be written over something.
+    #[error("{path:?} is there already")]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory is a backup, which is read and restored, never written.
+    #[error("{path:?} is a backup")]
+    IsBackup {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is no backup.
+    #[error("there is no backup at {path:?}")]
+    BackupMissing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A backup is not as it was made.
+    #[error("the backup at {path:?} is damaged: {cause}")]
+    BackupDamaged {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        cause: String,
+    },
     /// The key file cannot be used.
     #[error("could not use the audit key {path:?}: {cause}")]
     Key {
@@ -155,8 +181,19 @@ impl RuntimeError {
                  `merit --version` shows a program's logic version"
             }
             RuntimeError::Store { .. } => "check the disk; what was acknowledged is in the log, so run the command again when it is well",
+            RuntimeError::NotEmpty { .. } => {
+                "name a directory that is not there yet; one that ends in .partial is left of a copy that was cut short: remove it"
+            }
+            RuntimeError::IsBackup { .. } => {
+                "`merit restore` makes a directory of it that can be written; what was backed up stays as it is"
+            }
+            RuntimeError::BackupMissing { .. } => {
+                "pass a directory that `merit backup` made; one that ends in .partial was cut short and is none"
+            }
+            RuntimeError::BackupDamaged { .. } => "take another backup; nothing was restored from this one",
             RuntimeError::Key { .. } => {
-                "the file must hold 32 bytes as 64 hexadecimal digits and be readable by its owner alone (chmod 600)"
+                "the file must hold 32 bytes as 64 hexadecimal digits and be readable by its owner alone (chmod 600); \
+                 a log goes on with the key it was begun with, or --audit-key FILE"
             }
             RuntimeError::KeyDiffers => "pass the key that the log was begun with, by --audit-key FILE",
             RuntimeError::Corrupt { .. } => "restore the directory from a copy; `merit audit verify` tells how far it can be trusted",

@@ -1,8 +1,9 @@
 //! The runtime: the one place with effects.
 //!
 //! [`layout`] turns the topology into tasks and routes, [`task`] runs the processors of a task over a record, [`embedded`] drives
-//! tasks on a directory that is log and state. It does not know what any processor does.
+//! tasks on a directory that is log and state, [`backup`] copies such a directory. It does not know what any processor does.
 
+pub mod backup;
 pub mod embedded;
 mod error;
 pub mod frame;

@@ -8,13 +8,15 @@
 //!
 //! Integers are big-endian, so that keys sort as they should.
 
+mod copy;
 mod view;
 
+pub use copy::Content;
 pub use view::owner;
 
-use crate::RuntimeError;
 use crate::frame::{self, Frame};
 use crate::layout::Partition;
+use crate::{RuntimeError, backup};
 use merit_core::Datum;
 use rocksdb::{ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use std::path::{Path, PathBuf};
@@ -84,6 +86,9 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
 impl Store {
     /// Opens a directory to write, and makes it where there is none.
     pub fn open(path: &Path, sync: Sync) -> Result<Store, RuntimeError> {
+        if path.join(backup::MANIFEST).exists() {
+            return Err(RuntimeError::IsBackup { path: path.into() });
+        }
         std::fs::create_dir_all(path).map_err(|error| RuntimeError::Open { path: path.into(), cause: error.to_string() })?;
         let db = DB::open_cf_descriptors(&options(), path, families()).map_err(|error| refused(path, error))?;
         let store = Store::new(db, path, sync);

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the world failed (file, disk, directory); 2 the call is wrong; 3 a check found a fault.
 
 mod audit;
+mod backup;
 mod bench;
 mod decisions;
 mod explain;
@@ -77,6 +78,10 @@ enum Command {
     /// State rows as of the last checkpoint.
     #[command(subcommand)]
     State(state::State),
+    /// Copy a directory, beside its writer too, and read the copy back.
+    Backup(backup::Backup),
+    /// Make a directory of a backup.
+    Restore(backup::Restore),
     /// Throughput on this machine, beside a pipeline without logic.
     Bench(bench::Bench),
 }
@@ -95,6 +100,8 @@ pub fn main() -> ExitCode {
         Command::Topology(command) => command.run(&mut out),
         Command::Rejected(command) => command.run(&mut out),
         Command::State(command) => command.run(&mut out),
+        Command::Backup(command) => command.run(&mut out),
+        Command::Restore(command) => command.run(&mut out),
         Command::Bench(command) => command.run(&mut out),
     };
     match done.and_then(|()| out.finish()) {

@@ -59,7 +59,10 @@ pub(crate) fn refuse_in_use(place: &Place) -> Result<(), Failure> {
 pub(crate) fn open(place: &Place, audit_key: Option<&PathBuf>, options: Options) -> Result<Engine, Failure> {
     refuse_in_use(place)?;
     let topology = topology(place.topology.as_deref())?;
-    let signer = Signer::new(&topology.key_name, &key::read_or_create(&key_path(place, audit_key))?);
+    let path = key_path(place, audit_key);
+    // A log that has begun goes on with its key alone: a new one would only be refused, and lie in the way of the right one.
+    let key = if audit_key.is_none() && place.data_dir.join("CURRENT").exists() { key::read(&path) } else { key::read_or_create(&path) };
+    let signer = Signer::new(&topology.key_name, &key?);
     Ok(Engine::open(&place.data_dir, &topology, &registry::registered(), signer, options)?)
 }
 
