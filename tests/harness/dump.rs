@@ -65,7 +65,11 @@ pub fn topology(path: &Path) -> Topology {
 
 /// Reads everything.
 pub fn dump(directory: &Path, topology: &Topology) -> Dump {
-    let store = Store::open_to_read(directory).unwrap_or_else(|error| panic!("{error}"));
+    dump_store(&Store::open_to_read(directory).unwrap_or_else(|error| panic!("{error}")), topology)
+}
+
+/// Reads everything that a view of a directory shows.
+pub fn dump_store(store: &Store, topology: &Topology) -> Dump {
     let layout = Layout::new(topology, &registered());
     let mut dump = Vec::new();
     for partition in &layout.partitions {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -81,25 +81,25 @@ impl Call {
 
     /// Starts it.
     pub fn start(mut self) -> Running {
-        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("could not start {:?}: {error}", self.command));
-        let mut stdin = child.stdin.take().expect("piped");
-        let input = self.input;
+        let input = std::mem::take(&mut self.input);
+        let (running, mut stdin) = self.fed();
         // A process that ends before it has read everything closes the pipe: its own business.
         std::thread::spawn(move || stdin.write_all(&input));
+        running
+    }
+
+    /// Starts it with its standard input in the hands of the test.
+    pub fn fed(mut self) -> (Running, ChildStdin) {
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("could not start {:?}: {error}", self.command));
+        let stdin = child.stdin.take().expect("piped");
         let out = gather(child.stdout.take().expect("piped"));
         let err = gather(child.stderr.take().expect("piped"));
-        Running { child, out, err }
+        (Running { child, out, err }, stdin)
     }
 
     /// Runs it to its end.
     pub fn run(self) -> Done {
-        let mut running = self.start();
-        let out = running.ended_within(HANG).unwrap_or_else(|| {
-            // Nothing more can be done for it.
-            let _ = running.child.kill();
-            panic!("the program hangs");
-        });
-        running.finish(out)
+        self.start().end()
     }
 
     /// Runs it for a reader that closes its end at once.
@@ -138,6 +138,21 @@ fn gather(mut from: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 impl Running {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Done {
+        let out = self.ended_within(HANG).unwrap_or_else(|| {
+            // Nothing more can be done for it.
+            let _ = self.child.kill();
+            panic!("the program hangs");
+        });
+        self.finish(out)
+    }
+
     /// Its standard output, if it ends in time.
     pub fn ended_within(&mut self, time: Duration) -> Option<String> {
         self.out.recv_timeout(time).ok()

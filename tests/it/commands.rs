@@ -4,7 +4,6 @@ use merit_tests::directory::{Directory, Profile, example, with_pools};
 use merit_tests::dump::of_topic;
 use merit_tests::process::merit;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 fn first(directory: &Directory, topic: &str, kind: &str) -> Value {
     let records = directory.call(["log", "cat", topic]).ok().lines();
@@ -170,29 +169,6 @@ fn readers_refuse_a_directory_that_is_none() {
 }
 
 #[test]
-fn a_log_is_read_while_it_is_written() {
-    let directory = Directory::new(Profile::Default);
-    let mut import = directory.import_trace().with(["--commit-rows", "20"]).start();
-    let mut seen = 0;
-    let out = loop {
-        if let Some(out) = import.ended_within(Duration::from_millis(1)) {
-            break out;
-        }
-        let read = directory.call(["log", "cat", "eval.scores"]).run();
-        if read.code == Some(0) {
-            let scores = read.lines().len();
-            assert!(scores >= seen, "{scores} scores, and {seen} before");
-            seen = scores;
-        } else {
-            // Before the import has made the directory.
-            assert_eq!((read.code, seen), (Some(1), 0), "{read:?}");
-            assert!(read.failure()["hint"].is_string());
-        }
-    };
-    assert_eq!(import.finish(out).code, Some(0));
-}
-
-#[test]
 fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one() {
     let directory = example();
     let done = directory.call(["log", "cat", "eval.reports"]).unread();
@@ -203,7 +179,21 @@ fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one() {
 #[test]
 fn help_names_every_command_and_the_exit_codes() {
     let help = merit(["--help"]).ok().out;
-    for word in ["import", "pools", "log", "replay", "explain", "audit", "topology", "rejected", "state", "bench", "Exit codes"] {
+    for word in [
+        "import",
+        "pools",
+        "log",
+        "replay",
+        "explain",
+        "audit",
+        "topology",
+        "rejected",
+        "state",
+        "backup",
+        "restore",
+        "bench",
+        "Exit codes",
+    ] {
         assert!(help.contains(word), "{word} is not in {help}");
     }
 }

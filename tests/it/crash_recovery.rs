@@ -4,16 +4,20 @@ use merit::registry::registered;
 use merit_audit::Signer;
 use merit_core::{Head, Key, Kind, Payload};
 use merit_runtime::store::Sync;
-use merit_runtime::{Engine, Input, Options, key};
+use merit_runtime::{Engine, Input, LOGIC_VERSION, Options, RuntimeError, key};
 use merit_tests::directory::{Directory, Profile, example};
 use merit_tests::dump::{Entry, assert_equal, topology};
+use merit_tests::process::merit;
 use merit_tests::random::Random;
 
 fn open(directory: &Directory, checkpoint_inputs: u64) -> Engine {
+    try_open(directory, Options { checkpoint_inputs: Some(checkpoint_inputs), ..Options::default() }).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn try_open(directory: &Directory, options: Options) -> Result<Engine, RuntimeError> {
     let topology = topology(&directory.topology);
     let signer = Signer::new(&topology.key_name, &key::read(&directory.key()).expect("the key of the test"));
-    let options = Options { sync: Sync::System, checkpoint_inputs: Some(checkpoint_inputs), ..Options::default() };
-    Engine::open(&directory.data(), &topology, &registered(), signer, options).unwrap_or_else(|error| panic!("{error}"))
+    Engine::open(&directory.data(), &topology, &registered(), signer, Options { sync: Sync::System, ..options })
 }
 
 fn take(engine: &mut Engine, entry: &Entry) {
@@ -66,4 +70,38 @@ fn check(seed: u64) {
 #[test]
 fn an_engine_dropped_at_any_point_goes_on_as_if_it_had_not_been() {
     (1..=4).for_each(check);
+}
+
+/// What lies behind the checkpoint is for the version that computed it; a clean stop leaves nothing there.
+#[test]
+fn an_uncheckpointed_end_of_another_logic_version_is_refused_until_a_clean_stop() {
+    let example = example().dump();
+    let inputs: Vec<&Entry> = outside(&example).into_iter().filter(|entry| entry.kind != Kind::ConfigEpoch).collect();
+    let directory = Directory::new(Profile::Example);
+    let other = Options { logic_version: LOGIC_VERSION + 1, ..Options::default() };
+    let mut engine = try_open(&directory, other).unwrap_or_else(|error| panic!("{error}"));
+    inputs[..500].iter().for_each(|entry| take(&mut engine, entry));
+    engine.commit(Vec::new()).and_then(|()| engine.settle()).unwrap_or_else(|error| panic!("{error}"));
+    drop(engine);
+    let before = directory.dump();
+    directory.import(["-"]).run().refused(1, "upgrade_needs_clean_stop");
+    assert_equal("after the refusal", &before, &directory.dump());
+
+    let engine = try_open(&directory, other).unwrap_or_else(|error| panic!("its own version goes on: {error}"));
+    assert!(engine.refolded > 0);
+    engine.close(Vec::new()).unwrap_or_else(|error| panic!("{error}"));
+    let mut engine = open(&directory, 1_000_000);
+    assert_eq!(engine.refolded, 0);
+    inputs[500..600].iter().for_each(|entry| take(&mut engine, entry));
+    engine.commit(Vec::new()).and_then(|()| engine.settle()).unwrap_or_else(|error| panic!("{error}"));
+    drop(engine);
+    let refused = try_open(&directory, other).err().expect("the end is now of this version");
+    assert!(matches!(refused, RuntimeError::Upgrade { .. }), "{refused}");
+    directory.import(["-"]).ok();
+    try_open(&directory, other).unwrap_or_else(|error| panic!("after a clean stop: {error}"));
+}
+
+#[test]
+fn the_version_names_that_of_the_logic() {
+    assert_eq!(merit(["--version"]).ok().out, format!("merit {}, logic version {LOGIC_VERSION}\n", env!("CARGO_PKG_VERSION")));
 }

@@ -346,7 +346,9 @@ fn directories_that_cannot_be_used_are_refused_by_name() {
 fn a_directory_in_use_is_refused() {
     let directory = directory();
     let store = Store::open(&directory.data(), Sync::System).unwrap_or_else(|error| panic!("{error}"));
-    directory.import(["-"]).run().refused(1, "directory_in_use");
+    let refused = directory.import(["-"]).run();
+    refused.refused(1, "directory_in_use");
+    assert_eq!(refused.failure()["detail"], format!("process {} has it open to write", std::process::id()));
     drop(store);
     directory.import(["-"]).ok();
 }

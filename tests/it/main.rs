@@ -2,7 +2,9 @@
 //!
 //! One file a topic. Build the program first: `cargo build --release --workspace`.
 
+mod backup;
 mod bad_input;
+mod beside;
 mod commands;
 mod configuration;
 mod crash_recovery;

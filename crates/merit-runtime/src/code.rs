@@ -9,10 +9,14 @@ codes! {
     /// The world failed.
     WORLD exits 1 {
         DIRECTORY_OPEN "directory_open" "the data directory cannot be opened or made, or its files are damaged", "check that the path is a directory that you may write to, and that the disk is not full; restore damaged files from a copy";
-        DIRECTORY_IN_USE "directory_in_use" "another process is using the data directory", "stop the other process, or pass another --data-dir";
-        DIRECTORY_MISSING "directory_missing" "there is no Merit data directory, or it must not be read", "pass the --data-dir that an import wrote to";
+        DIRECTORY_IN_USE "directory_in_use" "another process is using the data directory", "wait until the other process ends, or pass another --data-dir; commands that only read work beside it";
+        DIRECTORY_MISSING "directory_missing" "there is no Merit data directory, or it must not be read", "pass the --data-dir that an import wrote to; one that is being made can be read after its first commit";
         DIRECTORY_FORMAT "directory_format" "the data directory was written in another format", "use the version of Merit that wrote it";
         TOPOLOGY_DIFFERS "topology_differs" "the data directory was written under a topology of another structure", "pass the --topology that it was written with; parameters may differ, partitions and processors may not";
+        UPGRADE_NEEDS_CLEAN_STOP "upgrade_needs_clean_stop" "what lies behind the last checkpoint was computed by another logic version", "run a command that writes once with the version of Merit that wrote it and let it end: a clean stop checkpoints; `merit --version` shows a program's logic version";
+        DIRECTORY_NOT_EMPTY "directory_not_empty" "the directory that is to be made is there already", "name a directory that is not there yet; one that ends in .partial is left of a copy that was cut short: remove it";
+        DIRECTORY_IS_BACKUP "directory_is_backup" "the directory is a backup, which nothing is written to", "`merit restore` makes a directory of it that can be written; what was backed up stays as it is";
+        BACKUP_MISSING "backup_missing" "there is no backup", "pass a directory that `merit backup` made; one that ends in .partial was cut short and is none";
         STORE_FAILED "store_failed" "the store could not be read or written", "check the disk; what was acknowledged is in the log, so run the command again when it is well";
         AUDIT_KEY "audit_key" "the file of the audit key cannot be used", "the file must hold 32 bytes as 64 hexadecimal digits and be readable by its owner alone (chmod 600); where there is none, one is made if the directory may be written";
         AUDIT_KEY_DIFFERS "audit_key_differs" "the audit key is not the one in force in this log", "pass the key that the log was begun with, by --audit-key FILE";
@@ -23,6 +27,7 @@ codes! {
 codes! {
     /// A check found a fault.
     CHECK exits 3 {
+        BACKUP_DAMAGED "backup_damaged" "the backup is not what was written", "take another backup; nothing was restored from this one";
         LOG_CORRUPT "log_corrupt" "a record in the log cannot be read", "restore the directory from a copy; `merit audit verify` tells how far it can be trusted";
         LOG_DIFFERS "log_differs" "what is computed again differs from what is in the log", "the log was changed, or this program computes otherwise than the one that wrote it; keep a copy and compare";
     }

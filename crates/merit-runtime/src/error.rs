@@ -15,11 +15,13 @@ pub enum RuntimeError {
         /// What the store says.
         cause: String,
     },
-    /// Another process has it.
+    /// Another process writes it.
     #[error("could not open the data directory {path:?}: another process is using it")]
     InUse {
         /// The directory.
         path: PathBuf,
+        /// That process, where the kernel tells.
+        owner: Option<u32>,
     },
     /// There is none.
     #[error("there is no Merit data directory at {path:?}")]
@@ -43,12 +45,46 @@ pub enum RuntimeError {
         /// The first part that differs.
         detail: String,
     },
+    /// What lies behind the checkpoint was computed by another version of the logic.
+    #[error("the end of the log was written by logic version {found} and not checkpointed; this program has version {own}")]
+    Upgrade {
+        /// Its version.
+        found: String,
+        /// Ours.
+        own: u32,
+    },
     /// The store failed.
     #[error("could not {attempt} the store: {cause}")]
     Store {
         /// What was attempted.
         attempt: &'static str,
         /// What the store says.
+        cause: String,
+    },
+    /// A copy would be written over something.
+    #[error("{path:?} is there already")]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory is a backup, which is read and restored, never written.
+    #[error("{path:?} is a backup")]
+    IsBackup {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is no backup.
+    #[error("there is no backup at {path:?}")]
+    BackupMissing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A backup is not as it was made.
+    #[error("the backup at {path:?} is damaged: {cause}")]
+    BackupDamaged {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
         cause: String,
     },
     /// The key file cannot be used.
@@ -127,12 +163,25 @@ impl RuntimeError {
             RuntimeError::Missing { .. } => code::DIRECTORY_MISSING,
             RuntimeError::Format { .. } => code::DIRECTORY_FORMAT,
             RuntimeError::Topology { .. } => code::TOPOLOGY_DIFFERS,
+            RuntimeError::Upgrade { .. } => code::UPGRADE_NEEDS_CLEAN_STOP,
             RuntimeError::Store { .. } => code::STORE_FAILED,
+            RuntimeError::NotEmpty { .. } => code::DIRECTORY_NOT_EMPTY,
+            RuntimeError::IsBackup { .. } => code::DIRECTORY_IS_BACKUP,
+            RuntimeError::BackupMissing { .. } => code::BACKUP_MISSING,
+            RuntimeError::BackupDamaged { .. } => code::BACKUP_DAMAGED,
             RuntimeError::Key { .. } => code::AUDIT_KEY,
             RuntimeError::KeyDiffers => code::AUDIT_KEY_DIFFERS,
             RuntimeError::Corrupt { .. } => code::LOG_CORRUPT,
             RuntimeError::Difference(_) => code::LOG_DIFFERS,
             RuntimeError::Stopped { .. } => code::STOPPED,
+        }
+    }
+
+    /// What is known beside the message.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            RuntimeError::InUse { owner, .. } => owner.map(|process| format!("process {process} has it open to write")),
+            _ => None,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The runtime: the one place with effects.
 //!
 //! [`layout`] turns the topology into tasks and routes, [`task`] runs the processors of a task over a record, [`embedded`] drives
-//! tasks on a directory that is log and state. It does not know what any processor does.
+//! tasks on a directory that is log and state, [`backup`] copies such a directory. It does not know what any processor does.
 
+pub mod backup;
 pub mod code;
 pub mod embedded;
 mod error;
@@ -12,6 +13,6 @@ pub mod layout;
 pub mod store;
 pub mod task;
 
-pub use embedded::{Appender, Engine, Input, Options};
+pub use embedded::{Appender, Engine, Input, LOGIC_VERSION, Options};
 pub use error::{Difference, RuntimeError};
 pub use layout::Registered;

@@ -8,9 +8,15 @@
 //!
 //! Integers are big-endian, so that keys sort as they should.
 
-use crate::RuntimeError;
+mod copy;
+mod view;
+
+pub use copy::Content;
+pub use view::owner;
+
 use crate::frame::{self, Frame};
 use crate::layout::Partition;
+use crate::{RuntimeError, backup};
 use merit_core::table::TakeRow;
 use merit_core::{Datum, Fault, Rows};
 use rocksdb::{
@@ -96,6 +102,9 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
 impl Store {
     /// Opens a directory to write, and makes it where there is none.
     pub fn open(path: &Path, sync: Sync) -> Result<Store, RuntimeError> {
+        if path.join(backup::MANIFEST).exists() {
+            return Err(RuntimeError::IsBackup { path: path.into() });
+        }
         std::fs::create_dir_all(path).map_err(|error| RuntimeError::Open { path: path.into(), cause: error.to_string() })?;
         let db = DB::open_cf_descriptors(&options(), path, families()).map_err(|error| refused(path, error))?;
         let store = Store::new(db, path, sync);
@@ -105,15 +114,12 @@ impl Store {
         store.check_format()
     }
 
-    /// Opens a directory to read what is in it now.
+    /// Opens a directory to read what is in it now, beside its writer if it has one; nothing changes under the reader.
     pub fn open_to_read(path: &Path) -> Result<Store, RuntimeError> {
         if !path.join("CURRENT").exists() {
             return Err(RuntimeError::Missing { path: path.into() });
         }
-        let mut options = options();
-        options.create_if_missing(false);
-        let db = DB::open_cf_for_read_only(&options, path, FAMILIES, false).map_err(|error| refused(path, error))?;
-        Store::new(db, path, Sync::System).check_format()
+        Store::new(view::open(path)?, path, Sync::System).check_format()
     }
 
     fn new(db: DB, path: &Path, sync: Sync) -> Store {
@@ -125,11 +131,10 @@ impl Store {
     fn check_format(self) -> Result<Store, RuntimeError> {
         match self.meta("format")? {
             Some(found) if found == FORMAT.as_bytes() => Ok(self),
-            found => Err(RuntimeError::Format {
-                path: self.path.clone(),
-                found: found.map_or("none".into(), |found| String::from_utf8_lossy(&found).into_owned()),
-                wanted: FORMAT,
-            }),
+            Some(found) => {
+                Err(RuntimeError::Format { path: self.path.clone(), found: String::from_utf8_lossy(&found).into_owned(), wanted: FORMAT })
+            }
+            None => Err(RuntimeError::Missing { path: self.path.clone() }),
         }
     }
 
@@ -245,10 +250,13 @@ impl Store {
 }
 
 fn refused(path: &Path, error: rocksdb::Error) -> RuntimeError {
-    let cause = error.into_string();
-    match cause.contains("lock") && !cause.starts_with("Corruption") {
-        true => RuntimeError::InUse { path: path.into() },
-        false => RuntimeError::Open { path: path.into(), cause },
+    let (path, cause) = (PathBuf::from(path), error.into_string());
+    if view::is_unfinished(&cause) {
+        return RuntimeError::Missing { path };
+    }
+    match cause.contains("While lock file") || cause.contains("lock hold by current process") {
+        true => RuntimeError::InUse { owner: owner(&path), path },
+        false => RuntimeError::Open { path, cause },
     }
 }
 

@@ -52,6 +52,12 @@ impl Audit {
     }
 }
 
+/// Verifies a log with the key that it names; gives the number of its leaves.
+pub(crate) fn leaves(store: &Store, layout: &Layout, out: &mut Output) -> Result<u64, Failure> {
+    let verified = verify::verify(store, layout, Vec::new(), |done| out.progress(done)).map_err(failure)?;
+    Ok(verified.leaves.values().sum())
+}
+
 fn failure(broken: Broken) -> Failure {
     match broken {
         Broken::Fault(fault) => Failure::new(code::AUDIT_FAULT, fault.to_string()).because(fault.rule.happened),

@@ -56,7 +56,8 @@ impl Failure {
 
 impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Failure {
-        Failure { detail: error.source().map(ToString::to_string), ..Failure::new(error.code(), error.to_string()) }
+        let detail = error.detail().or_else(|| error.source().map(ToString::to_string));
+        Failure { detail, ..Failure::new(error.code(), error.to_string()) }
     }
 }
 

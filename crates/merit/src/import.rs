@@ -60,6 +60,7 @@ datum! {
 impl Import {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let started = Instant::now();
+        session::refuse_in_use(&self.place)?;
         let mapping = self.mapping()?;
         let topology = session::topology(self.place.topology.as_deref())?;
         let (ingest, _) = ingest::params::Params::read(&topology.settings);

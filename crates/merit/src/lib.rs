@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the world failed (file, disk, directory); 2 the call is wrong; 3 a check found a fault.
 
 mod audit;
+mod backup;
 mod bench;
 pub mod code;
 mod decisions;
@@ -23,15 +24,19 @@ mod topology;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use failure::Failure;
+use merit_runtime::LOGIC_VERSION;
 use output::Output;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
+
+static VERSION: LazyLock<String> = LazyLock::new(|| format!("{}, logic version {LOGIC_VERSION}", env!("CARGO_PKG_VERSION")));
 
 /// Merit scores agents from a stream of evaluation reports, decides who is promoted, moves GPUs, and proves every step.
 #[derive(Parser)]
 #[command(
     name = "merit",
-    version,
+    version = VERSION.as_str(),
     after_help = "Exit codes: 0 done, 1 the world failed, 2 the call is wrong, 3 a check found a fault; docs/errors.md names every error."
 )]
 struct Cli {
@@ -79,6 +84,10 @@ enum Command {
     /// State rows as of the last checkpoint.
     #[command(subcommand)]
     State(state::State),
+    /// Copy a directory, beside its writer too, and read the copy back.
+    Backup(backup::Backup),
+    /// Make a directory of a backup.
+    Restore(backup::Restore),
     /// Throughput on this machine, beside a pipeline without logic.
     Bench(bench::Bench),
 }
@@ -100,6 +109,8 @@ pub fn main() -> ExitCode {
         Command::Topology(command) => command.run(&mut out),
         Command::Rejected(command) => command.run(&mut out),
         Command::State(command) => command.run(&mut out),
+        Command::Backup(command) => command.run(&mut out),
+        Command::Restore(command) => command.run(&mut out),
         Command::Bench(command) => command.run(&mut out),
     };
     match done.and_then(|()| out.finish()) {

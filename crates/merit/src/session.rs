@@ -6,7 +6,7 @@ use crate::{Place, registry, summary};
 use merit_audit::Signer;
 use merit_core::Code;
 use merit_runtime::layout::Layout;
-use merit_runtime::store::Store;
+use merit_runtime::store::{self, Store};
 use merit_runtime::{Engine, Options, RuntimeError, key};
 use merit_topology::Topology;
 use std::fs::File;
@@ -57,12 +57,22 @@ pub(crate) fn key_path(place: &Place, given: Option<&PathBuf>) -> PathBuf {
     given.cloned().unwrap_or_else(|| place.data_dir.join("audit.key"))
 }
 
+/// Refuses a directory that another process writes, before anything is read or made for it.
+pub(crate) fn refuse_in_use(place: &Place) -> Result<(), Failure> {
+    let in_use = |owner| RuntimeError::InUse { path: place.data_dir.clone(), owner: Some(owner) }.into();
+    store::owner(&place.data_dir).map_or(Ok(()), |owner| Err(in_use(owner)))
+}
+
 /// Opens the pipeline on a directory.
 pub(crate) fn open(place: &Place, topology: &Topology, audit_key: Option<&PathBuf>, options: Options) -> Result<Engine, Failure> {
+    refuse_in_use(place)?;
     // Before the key, which is made in it: what is no directory is refused as that.
     let no_directory = |error: std::io::Error| RuntimeError::Open { path: place.data_dir.clone(), cause: error.to_string() };
     std::fs::create_dir_all(&place.data_dir).map_err(no_directory)?;
-    let signer = Signer::new(&topology.key_name, &key::read_or_create(&key_path(place, audit_key))?);
+    let path = key_path(place, audit_key);
+    // A log that has begun goes on with its key alone: a new one would only be refused, and lie in the way of the right one.
+    let key = if audit_key.is_none() && place.data_dir.join("CURRENT").exists() { key::read(&path) } else { key::read_or_create(&path) };
+    let signer = Signer::new(&topology.key_name, &key?);
     Ok(Engine::open(&place.data_dir, topology, &registry::registered(), signer, options)?)
 }
 

@@ -20,7 +20,7 @@ pub struct Appender {
     pub(super) store: Arc<Store>,
     committer: Committer,
     runtime: Runtime,
-    commit_records: Option<u64>,
+    pub(super) options: Options,
     /// Outside records since the last commit.
     uncommitted: u64,
 }
@@ -36,7 +36,7 @@ impl Appender {
 
     pub(super) fn new(layout: Arc<Layout>, store: Arc<Store>, log: Log, runtime: Runtime, options: Options) -> Appender {
         let committer = Committer::start(Arc::clone(&store), Arc::clone(&layout));
-        Appender { layout, log, store, committer, runtime, commit_records: options.commit_records, uncommitted: 0 }
+        Appender { layout, log, store, committer, runtime, options, uncommitted: 0 }
     }
 
     /// The topology as it is laid out.
@@ -59,7 +59,7 @@ impl Appender {
     pub fn commit_due(&mut self) -> bool {
         let Runtime { commit_bytes, pending_bytes, .. } = self.runtime;
         let waiting = self.log.bytes as u64;
-        match self.commit_records {
+        match self.options.commit_records {
             Some(records) => self.uncommitted >= records,
             None => waiting >= commit_bytes && (waiting >= pending_bytes || !self.committer.busy()),
         }
@@ -72,7 +72,7 @@ impl Appender {
         self.uncommitted = 0;
         let spent = self.committer.send(commit)?;
         self.log.reuse(spent);
-        if self.commit_records.is_some() {
+        if self.options.commit_records.is_some() {
             self.settle()?;
         }
         Ok(())

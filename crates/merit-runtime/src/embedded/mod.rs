@@ -24,6 +24,9 @@ use merit_topology::Topology;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The version of everything that computes records. It is raised when a record would be another than before, and only then.
+pub const LOGIC_VERSION: u32 = 1;
+
 /// How the engine commits and checkpoints; no setting changes a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -33,11 +36,13 @@ pub struct Options {
     pub commit_records: Option<u64>,
     /// Where set, instead of the topology's.
     pub checkpoint_inputs: Option<u64>,
+    /// The version that checkpoints are marked with: what lies behind one is refolded by no other. Default [`LOGIC_VERSION`].
+    pub logic_version: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { sync: Sync::Disk, commit_records: None, checkpoint_inputs: None }
+        Options { sync: Sync::Disk, commit_records: None, checkpoint_inputs: None, logic_version: LOGIC_VERSION }
     }
 }
 
@@ -100,6 +105,7 @@ impl Engine {
     ) -> Result<Engine, RuntimeError> {
         let layout = Arc::new(Layout::new(topology, registered));
         let store = Arc::new(Store::open(path, options.sync)?);
+        let is_upgraded = recovery::is_upgraded(&store, options.logic_version)?;
         let (tasks, log, refolded) = recovery::recover(&store, &layout, &signer)?;
         let mut engine = Engine {
             tasks,
@@ -111,7 +117,7 @@ impl Engine {
             checkpoint_inputs: options.checkpoint_inputs.unwrap_or(topology.runtime.checkpoint_inputs),
             look_ahead: options.commit_records.map_or(LOOK_AHEAD, |records| LOOK_AHEAD.min(records.max(1) as usize)),
             unsaved: 0,
-            checkpoint_due: refolded > 0,
+            checkpoint_due: refolded > 0 || is_upgraded,
             state_bytes: usize::try_from(topology.runtime.state_bytes).unwrap_or(usize::MAX),
             saved: false,
             evicted: 0,
@@ -277,6 +283,7 @@ impl Engine {
             task.checkpoint(&mut |key, row| commit.state.push((key, row.to_vec())));
         }
         commit.meta.push(("checkpoint".into(), self.appender.log.ends_row(&self.appender.layout)));
+        commit.meta.push(("logic".into(), self.appender.options.logic_version.to_string().into()));
         (self.unsaved, self.checkpoint_due, self.saved) = (0, false, true);
     }
 

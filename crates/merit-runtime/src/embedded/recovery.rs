@@ -10,6 +10,17 @@ use merit_audit::Signer;
 use merit_core::{Datum, Rows};
 use std::sync::Arc;
 
+/// Whether another version of the logic made the checkpoint; refuses if it also wrote something behind that.
+pub(super) fn is_upgraded(store: &Store, logic_version: u32) -> Result<bool, RuntimeError> {
+    let found = store.meta("logic")?;
+    let is_upgraded = found.as_deref() != Some(logic_version.to_string().as_bytes());
+    if is_upgraded && store.meta("ends")? != store.meta("checkpoint")? {
+        let found = found.map_or("none".into(), |found| String::from_utf8_lossy(&found).into_owned());
+        return Err(RuntimeError::Upgrade { found, own: logic_version });
+    }
+    Ok(is_upgraded)
+}
+
 /// Restores every task and refolds its inputs since the checkpoint; what it emits must be in the log already.
 pub(super) fn recover(store: &Arc<Store>, layout: &Arc<Layout>, signer: &Signer) -> Result<(Vec<Task>, Log, u64), RuntimeError> {
     layout.check(store)?;
