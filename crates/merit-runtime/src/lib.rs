@@ -5,6 +5,7 @@
 
 pub mod embedded;
 mod error;
+pub mod failpoint;
 pub mod frame;
 pub mod key;
 pub mod layout;
@@ -13,4 +14,5 @@ pub mod task;
 
 pub use embedded::{Appender, Engine, Input, Options};
 pub use error::{Difference, RuntimeError};
+pub use failpoint::Failpoint;
 pub use layout::Registered;

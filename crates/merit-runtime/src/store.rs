@@ -8,9 +8,9 @@
 //!
 //! Integers are big-endian, so that keys sort as they should.
 
-use crate::RuntimeError;
 use crate::frame::{self, Frame};
 use crate::layout::Partition;
+use crate::{Failpoint, RuntimeError};
 use merit_core::Datum;
 use rocksdb::{ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use std::path::{Path, PathBuf};
@@ -83,6 +83,7 @@ impl Store {
         std::fs::create_dir_all(path).map_err(|error| RuntimeError::Open { path: path.into(), cause: error.to_string() })?;
         let db = DB::open_cf_descriptors(&options(), path, families()).map_err(|error| refused(path, error))?;
         let store = Store::new(db, path, sync);
+        Failpoint::StoreOpened.pass();
         if store.meta("format")?.is_none() {
             store.commit(&mut Commit { meta: vec![("format".into(), FORMAT.into())], ..Commit::default() }, &[])?;
         }
@@ -136,6 +137,7 @@ impl Store {
         for (key, row) in &commit.meta {
             batch.put_cf(self.family("meta"), key, row);
         }
+        Failpoint::CommitPacked.pass();
         self.db.write_opt(batch, &self.write).map_err(failed("commit to"))
     }
 

@@ -21,6 +21,7 @@ mod topology;
 
 use clap::{Args, Parser, Subcommand};
 use failure::Failure;
+use merit_runtime::Failpoint;
 use output::Output;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,7 +82,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut out = Output::new(cli.json);
-    let done = match cli.command {
+    let done = arm_failpoint().and_then(|()| match cli.command {
         Command::Import(command) => command.run(&mut out),
         Command::Pools(command) => command.run(&mut out),
         Command::Log(command) => command.run(&mut out),
@@ -92,10 +93,22 @@ pub fn main() -> ExitCode {
         Command::Rejected(command) => command.run(&mut out),
         Command::State(command) => command.run(&mut out),
         Command::Bench(command) => command.run(&mut out),
-    };
+    });
     match done.and_then(|()| out.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { exit: 0, .. }) => ExitCode::SUCCESS,
         Err(failure) => failure.report(cli.json),
     }
+}
+
+/// Arms the place of `MERIT_FAILPOINT`, for tests.
+fn arm_failpoint() -> Result<(), Failure> {
+    let Some(text) = std::env::var_os("MERIT_FAILPOINT") else { return Ok(()) };
+    let text = text.to_string_lossy();
+    let unknown = || {
+        let names: Vec<&str> = Failpoint::ALL.iter().map(|point| point.name()).collect();
+        let hint = format!("give NAME:COUNT with a count from 1 on and one of {}", names.join(", "));
+        Failure::call("failpoint_unknown", format!("MERIT_FAILPOINT is {text:?}, which is no failpoint"), hint)
+    };
+    Failpoint::arm(&text).ok_or_else(unknown)
 }

@@ -16,7 +16,7 @@ pub use replay::{Replayed, replay};
 use crate::layout::{Layout, Registered};
 use crate::store::{Commit, Store, Sync};
 use crate::task::{Outgoing, Task};
-use crate::{RuntimeError, frame};
+use crate::{Failpoint, RuntimeError, frame};
 use merit_audit::Signer;
 use merit_core::record::{ConfigEpoch, Parameter};
 use merit_core::{Datum, EventTime, Head, Key, Kind, List, Payload, Record};
@@ -82,6 +82,7 @@ impl Engine {
         let layout = Arc::new(Layout::new(topology, registered));
         let store = Arc::new(Store::open(path, options.sync)?);
         let (tasks, log, refolded) = recovery::recover(&store, &layout, &signer)?;
+        Failpoint::Recovered.pass();
         let mut engine = Engine {
             tasks,
             appender: Appender::new(layout, store, log, options),
@@ -94,6 +95,7 @@ impl Engine {
         };
         engine.put_in_force(topology)?;
         if engine.checkpoint_due {
+            Failpoint::EpochUncommitted.pass();
             let structure = engine.layout().structure().into_bytes();
             engine.commit(vec![("layout".into(), structure)])?;
             engine.settle()?;
@@ -127,6 +129,7 @@ impl Engine {
         for task in (0..self.tasks.len()).rev() {
             let partition = self.appender.layout.tasks[task].input;
             self.take(&Input { partition, key: Key::new("config"), time, payload: Payload::ConfigEpoch(&epoch) })?;
+            Failpoint::EpochTaken.pass();
         }
         self.checkpoint_due = true;
         Ok(())
@@ -199,11 +202,14 @@ impl Engine {
     }
 
     fn checkpoint(&mut self, commit: &mut Commit) {
+        Failpoint::CheckpointBegins.pass();
         for task in &mut self.tasks {
             task.checkpoint(&mut |key, row| commit.state.push((key, row.to_vec())));
+            Failpoint::CheckpointTask.pass();
         }
         commit.meta.push(("checkpoint".into(), self.appender.log.ends_row(&self.appender.layout)));
         (self.unsaved, self.checkpoint_due) = (0, false);
+        Failpoint::CheckpointGathered.pass();
     }
 
     /// Waits until what was committed is on disk.

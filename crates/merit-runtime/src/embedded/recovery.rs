@@ -2,10 +2,10 @@
 
 use super::log::{EndsRow, Log};
 use super::replay::Comparison;
-use crate::RuntimeError;
 use crate::layout::Layout;
 use crate::store::Store;
 use crate::task::Task;
+use crate::{Failpoint, RuntimeError};
 use merit_audit::Signer;
 use merit_core::Datum;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ pub(super) fn recover(store: &Store, layout: &Arc<Layout>, signer: &Signer) -> R
             refolded += 1;
         }
         comparison.finish()?;
+        Failpoint::TaskRecovered.pass();
     }
     Ok((tasks, log, refolded))
 }
