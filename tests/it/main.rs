@@ -4,6 +4,7 @@
 
 mod commands;
 mod configuration;
+mod crash_matrix;
 mod crash_recovery;
 mod equality;
 mod import;
