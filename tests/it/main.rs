@@ -11,5 +11,6 @@ mod import;
 mod kill;
 mod oracle;
 mod replay;
+mod retention;
 mod seed_001;
 mod topology;

@@ -73,6 +73,18 @@ pub enum RuntimeError {
         /// What was found.
         cause: String,
     },
+    /// A record was asked for that was pruned.
+    #[error("{topic}/{partition} was pruned before offset {start}: offset {offset} is gone")]
+    Pruned {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The offset that was asked for.
+        offset: u64,
+        /// The first offset that is left.
+        start: u64,
+    },
     /// What is computed again differs from what is in the log.
     #[error("{0}")]
     Difference(Box<Difference>),
@@ -134,8 +146,11 @@ impl RuntimeError {
             }
             RuntimeError::KeyDiffers => "pass the key that the log was begun with, by --audit-key FILE",
             RuntimeError::Corrupt { .. } => "restore the directory from a copy; `merit audit verify` tells how far it can be trusted",
+            RuntimeError::Pruned { .. } => "ask from the first offset that is left; the topic's retention removed what was before it",
             RuntimeError::Difference(_) => {
-                "the log was changed, or this program computes otherwise than the one that wrote it; keep a copy and compare"
+                "keep a copy: the log was changed, or this program computes otherwise than the one that wrote it. \
+                 Restore a copy or that program, or go on as a new lineage: \
+                 merit topology apply --new-lineage PARTITION --reason TEXT"
             }
             RuntimeError::Stopped { .. } => "this is a bug of Merit: keep the directory and report the line above",
         }

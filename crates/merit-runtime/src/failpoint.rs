@@ -77,6 +77,16 @@ failpoints! {
     CommitPacked "commit.packed"
     /// The commit is written and synced, and nobody was told.
     CommitWritten "commit.written"
+    /// The directory is open to be pruned.
+    PruneBegins "prune.begins"
+    /// The log was computed again up to the cut.
+    PruneComputed "prune.computed"
+    /// The base is gathered and nothing written.
+    PruneGathered "prune.gathered"
+    /// Base and cut are on disk; the place is not given back.
+    PruneWritten "prune.written"
+    /// The place is given back, and nobody was told.
+    PruneReclaimed "prune.reclaimed"
     /// The worker was told.
     CommitAcknowledged "commit.acknowledged"
 }

@@ -9,6 +9,7 @@ pub mod failpoint;
 pub mod frame;
 pub mod key;
 pub mod layout;
+pub mod pruned;
 pub mod store;
 pub mod task;
 

@@ -10,6 +10,7 @@
 
 use crate::frame::{self, Frame};
 use crate::layout::Partition;
+use crate::pruned::Pruned;
 use crate::{Failpoint, RuntimeError};
 use merit_core::Datum;
 use rocksdb::{ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
@@ -32,6 +33,7 @@ pub struct Store {
     db: DB,
     path: PathBuf,
     write: WriteOptions,
+    pruned: Pruned,
 }
 
 /// What one commit writes, all or nothing.
@@ -43,6 +45,8 @@ pub struct Commit {
     pub state: Vec<(Vec<u8>, Vec<u8>)>,
     /// Meta rows.
     pub meta: Vec<(String, Vec<u8>)>,
+    /// Batches to remove: partition number, and the offsets from and before which.
+    pub pruned: Vec<(usize, u64, u64)>,
 }
 
 fn failed(attempt: &'static str) -> impl Fn(rocksdb::Error) -> RuntimeError {
@@ -104,18 +108,36 @@ impl Store {
     fn new(db: DB, path: &Path, sync: Sync) -> Store {
         let mut write = WriteOptions::default();
         write.set_sync(sync == Sync::Disk);
-        Store { db, path: path.into(), write }
+        Store { db, path: path.into(), write, pruned: Pruned::default() }
     }
 
     fn check_format(self) -> Result<Store, RuntimeError> {
         match self.meta("format")? {
-            Some(found) if found == FORMAT.as_bytes() => Ok(self),
+            Some(found) if found == FORMAT.as_bytes() => self.with_pruned(),
             found => Err(RuntimeError::Format {
                 path: self.path.clone(),
                 found: found.map_or("none".into(), |found| String::from_utf8_lossy(&found).into_owned()),
                 wanted: FORMAT,
             }),
         }
+    }
+
+    fn with_pruned(mut self) -> Result<Store, RuntimeError> {
+        if let Some(bytes) = self.meta("pruned")? {
+            let unreadable = || RuntimeError::Store { attempt: "read", cause: "the row of what was pruned is not one".into() };
+            self.pruned = Pruned::decode(&bytes).ok_or_else(unreadable)?;
+        }
+        Ok(self)
+    }
+
+    /// What was pruned when the directory was opened.
+    pub fn pruned(&self) -> &Pruned {
+        &self.pruned
+    }
+
+    /// The first offset that is left of a partition.
+    pub fn start(&self, partition: &Partition) -> u64 {
+        self.pruned.partitions.get(&(partition.name.clone(), partition.partition)).copied().unwrap_or(0)
     }
 
     fn family(&self, name: &'static str) -> &rocksdb::ColumnFamily {
@@ -136,6 +158,10 @@ impl Store {
         }
         for (key, row) in &commit.meta {
             batch.put_cf(self.family("meta"), key, row);
+        }
+        for (partition, from, to) in &commit.pruned {
+            let partition = &partitions[*partition];
+            batch.delete_range_cf(self.family("log"), log_key(partition, *from), log_key(partition, *to));
         }
         Failpoint::CommitPacked.pass();
         self.db.write_opt(batch, &self.write).map_err(failed("commit to"))
@@ -170,7 +196,17 @@ impl Store {
         Ok(())
     }
 
-    /// The records of a partition from an offset on.
+    /// The records of a partition, from the first that is left.
+    pub fn records<'s>(&'s self, partition: &Partition) -> Cursor<'s> {
+        self.read(partition, self.start(partition))
+    }
+
+    /// Gives the place of removed batches back to the disk.
+    pub fn reclaim(&self) {
+        self.db.compact_range_cf(self.family("log"), None::<&[u8]>, None::<&[u8]>);
+    }
+
+    /// The records of a partition from an offset on; refused where that was pruned.
     pub fn read<'s>(&'s self, partition: &Partition, from: u64) -> Cursor<'s> {
         let prefix = log_prefix(partition);
         // The batch that holds `from` starts there or before.
@@ -186,6 +222,7 @@ impl Store {
             prefix,
             name: partition.name.clone(),
             partition: partition.partition,
+            start: self.start(partition),
             from,
             next: from,
             body: Vec::new(),
@@ -200,10 +237,10 @@ impl Store {
         let prefix = log_prefix(partition);
         let at = log_key(partition, u64::MAX);
         let last = self.db.iterator_cf(self.family("log"), IteratorMode::From(&at, Direction::Reverse)).next();
-        let Some((key, value)) = last.transpose().map_err(failed("read"))? else { return Ok(0) };
+        let Some((key, value)) = last.transpose().map_err(failed("read"))? else { return Ok(self.start(partition)) };
         let base = key.strip_prefix(prefix.as_slice()).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes);
         let count = frame::unpack(&value).map(|(count, _)| u64::from(count));
-        Ok(base.zip(count).map_or(0, |(base, count)| base + count))
+        Ok(base.zip(count).map_or(self.start(partition), |(base, count)| base + count))
     }
 
     /// Bytes of the files that the store has written: log, state and write-ahead log.
@@ -240,6 +277,9 @@ fn log_key(partition: &Partition, base: u64) -> Vec<u8> {
     key
 }
 
+/// Before the keys of state rows as they were at the base, where a replay of a pruned log starts; no sub-topology has an empty name.
+pub const BASE: &[u8] = b"\0base";
+
 /// The key of all rows of a store of a task.
 pub fn state_prefix(sub_topology: &str, partition: u32, store: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(sub_topology.len() + store.len() + 6);
@@ -267,6 +307,7 @@ pub struct Cursor<'s> {
     prefix: Vec<u8>,
     name: String,
     partition: u32,
+    start: u64,
     from: u64,
     next: u64,
     body: Vec<u8>,
@@ -298,9 +339,23 @@ impl Cursor<'_> {
         }
     }
 
+    /// The offset of the next record.
+    pub fn position(&self) -> u64 {
+        self.next.max(self.from)
+    }
+
+    /// Whether the record given last ended its batch.
+    pub fn is_at_batch_end(&self) -> bool {
+        self.left == 0
+    }
+
     fn load(&mut self) -> Result<bool, RuntimeError> {
         if self.done {
             return Ok(false);
+        }
+        if self.from < self.start {
+            let (topic, partition) = (self.name.clone(), self.partition);
+            return Err(RuntimeError::Pruned { topic, partition, offset: self.from, start: self.start });
         }
         let Some(row) = self.batches.next() else {
             self.done = true;

@@ -49,10 +49,15 @@ impl Explain {
         let (store, layout) = session::read_only(&self.place)?;
         let finder = Finder::new(&store, &layout, &log::lineage(&store, &layout)?);
         let unknown = || {
+            if Uuid::parse(&self.id).is_some_and(|id| finder.may_lack(id)) {
+                let hint = "its leaf is left if it was a decision: `merit log cat audit --json`";
+                return Failure::call("id_pruned", format!("the record {} was pruned by the retention of its topic", self.id), hint);
+            }
             let hint = "give an id as `merit log cat eval.promotions --json` or `merit log cat alloc.applied --json` prints it, a report's id or an agent's";
             Failure::call("id_unknown", format!("nothing in {} has the id {:?}", self.place.data_dir.display(), self.id), hint)
         };
         let mut explanation = explain(&finder, &self.id)?.ok_or_else(unknown)?;
+        session::note_pruned(&store, out);
         finder.prove(explanation.chapters.iter_mut().flat_map(|chapter| &mut chapter.items))?;
         if out.json { out.line(as_json(&self.id, &explanation).to_string()) } else { print(&explanation, out) }
     }

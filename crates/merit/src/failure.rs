@@ -65,6 +65,7 @@ impl From<RuntimeError> for Failure {
             RuntimeError::Key { .. } => (1, "audit_key"),
             RuntimeError::KeyDiffers => (1, "audit_key_differs"),
             RuntimeError::Corrupt { .. } => (3, "log_corrupt"),
+            RuntimeError::Pruned { .. } => (2, "offset_pruned"),
             RuntimeError::Difference(_) => (3, "log_differs"),
             RuntimeError::Stopped { .. } => (1, "stopped"),
         };

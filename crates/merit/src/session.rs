@@ -1,12 +1,14 @@
 //! What every command begins with: the topology, the key, the directory.
 
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::{Place, registry};
 use merit_audit::Signer;
 use merit_runtime::layout::Layout;
 use merit_runtime::store::Store;
 use merit_runtime::{Engine, Options, key};
 use merit_topology::Topology;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The topology that is compiled in.
@@ -47,6 +49,24 @@ pub(crate) fn read(path: &Path, code: &'static str) -> Result<String, Failure> {
 /// Where the key of a directory is.
 pub(crate) fn key_path(place: &Place, given: Option<&PathBuf>) -> PathBuf {
     given.cloned().unwrap_or_else(|| place.data_dir.join("audit.key"))
+}
+
+/// The key of a directory, where it is here or given.
+pub(crate) fn signer(place: &Place, given: Option<&PathBuf>, topology: &Topology) -> Result<Option<Signer>, Failure> {
+    let path = key_path(place, given);
+    match path.exists() || given.is_some() {
+        true => Ok(Some(Signer::new(&topology.key_name, &key::read(&path)?))),
+        false => Ok(None),
+    }
+}
+
+/// Tells which topics do not begin at their first record any more.
+pub(crate) fn note_pruned(store: &Store, out: &mut Output) {
+    let topics: BTreeSet<&str> = store.pruned().partitions.keys().map(|(topic, _)| topic.as_str()).collect();
+    if !topics.is_empty() {
+        let topics: Vec<&str> = topics.into_iter().collect();
+        out.note(&format!("pruned by retention, and so not whole: {}; `merit log prune --dry-run` shows from where on", topics.join(", ")));
+    }
 }
 
 /// Opens the pipeline on a directory.

@@ -7,10 +7,12 @@
 mod appender;
 mod committer;
 mod log;
+mod prune;
 mod recovery;
 mod replay;
 
 pub use appender::Appender;
+pub use prune::{Cut, prune};
 pub use replay::{Replayed, replay};
 
 use crate::layout::{Layout, Registered};

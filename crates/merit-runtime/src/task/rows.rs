@@ -81,13 +81,13 @@ impl Task {
         put(store::state_key(&store::state_prefix(&name, partition, TASK_STORE), "", 0), &bytes);
     }
 
-    /// Takes back what the last checkpoint wrote.
-    pub fn restore(&mut self, from: &store::Store) -> Result<(), RuntimeError> {
+    /// Takes back what the last checkpoint wrote, from the rows whose keys begin with `under`: none, or [`store::BASE`].
+    pub fn restore(&mut self, from: &store::Store, under: &[u8]) -> Result<(), RuntimeError> {
         let task = self.outside.task();
         let (name, partition, stopped) = (task.name.clone(), task.partition, self.name());
         let broken = |fault: Fault| RuntimeError::Stopped { task: stopped.clone(), offset: 0, fault };
         let mut own = None;
-        from.state(&store::state_prefix(&name, partition, TASK_STORE), |key, _, row| {
+        from.state(&[under, &store::state_prefix(&name, partition, TASK_STORE)].concat(), |key, _, row| {
             if key.is_empty() {
                 own = Some(row.to_vec());
             }
@@ -97,7 +97,7 @@ impl Task {
         for node in &mut self.nodes {
             let mut failed = Ok(());
             node.processor.stores(&mut |rows| {
-                let prefix = store::state_prefix(&name, partition, rows.name());
+                let prefix = [under, &store::state_prefix(&name, partition, rows.name())].concat();
                 let restored = from.state(&prefix, |key, part, row| rows.restore(key, part, row).map_err(&broken));
                 rows.restored();
                 if failed.is_ok() {
