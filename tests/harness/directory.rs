@@ -7,7 +7,7 @@ use merit::registry::registered;
 use merit_core::Datum;
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::Layout;
-use merit_runtime::store::{Commit, Store, Sync};
+use merit_runtime::store::{BASE, Commit, Store, Sync, state_key};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -102,27 +102,41 @@ impl Directory {
         partitions.iter().map(|partition| store.end(partition).unwrap_or_else(|error| panic!("{error}"))).sum()
     }
 
-    /// Another directory that holds the log of this one after `change`, and no state.
+    /// Another directory that holds the log of this one after `change`, and no state but that of the base.
     pub fn changed(&self, change: impl FnOnce(&mut Dump)) -> Directory {
+        self.copied(BASE, |key| key != "checkpoint", change)
+    }
+
+    /// Another directory that holds the log of this one after `change`, and its state as it is.
+    pub fn changed_under_its_state(&self, change: impl FnOnce(&mut Dump)) -> Directory {
+        self.copied(&[], |_| true, change)
+    }
+
+    fn copied(&self, state: &[u8], has_meta: fn(&str) -> bool, change: impl FnOnce(&mut Dump)) -> Directory {
         let mut entries = self.dump();
         change(&mut entries);
         let topology = dump::topology(&self.topology);
         let layout = Layout::new(&topology, &registered());
         let mut commit = Commit::default();
         for (number, partition) in layout.partitions.iter().enumerate() {
-            let records = entries.iter().filter(|entry| (entry.topic.as_str(), entry.partition) == (&*partition.name, partition.partition));
-            let (mut count, mut body) = (0, Vec::new());
-            for entry in records {
-                frame(entry).put(&mut body);
-                count += 1;
-            }
-            if count > 0 {
-                commit.batches.push((number, 0, count, body));
+            let is_here = |entry: &&Entry| (entry.topic.as_str(), entry.partition) == (&*partition.name, partition.partition);
+            let records: Vec<&Entry> = entries.iter().filter(is_here).collect();
+            let mut base = records.first().map_or(0, |entry| entry.offset);
+            for batch in records.chunks(1_000) {
+                let mut body = Vec::new();
+                batch.iter().for_each(|entry| frame(entry).put(&mut body));
+                commit.batches.push((number, base, batch.len() as u32, body));
+                base += batch.len() as u64;
             }
         }
         let from = Store::open_to_read(&self.data()).unwrap_or_else(|error| panic!("{error}"));
         let rows = from.meta_under("").unwrap_or_else(|error| panic!("{error}"));
-        commit.meta = rows.into_iter().filter(|(key, _)| key != "checkpoint").collect();
+        commit.meta = rows.into_iter().filter(|(key, _)| has_meta(key)).collect();
+        let copied = from.state(state, |key, part, row| {
+            commit.state.push((state_key(state, key, part), row.to_vec()));
+            Ok(())
+        });
+        copied.unwrap_or_else(|error| panic!("{error}"));
         let copy = Directory::with_topology(self.topology.clone());
         let store = Store::open(&copy.data(), Sync::System).unwrap_or_else(|error| panic!("{error}"));
         store.commit(&mut commit, &layout.partitions).unwrap_or_else(|error| panic!("{error}"));

@@ -73,7 +73,7 @@ pub fn dump_store(store: &Store, topology: &Topology) -> Dump {
     let layout = Layout::new(topology, &registered());
     let mut dump = Vec::new();
     for partition in &layout.partitions {
-        let mut records = store.read(partition, 0);
+        let mut records = store.records(partition);
         while let Some((offset, frame)) = records.next().unwrap_or_else(|error| panic!("{error}")) {
             dump.push(Entry {
                 topic: partition.name.clone(),

@@ -10,6 +10,7 @@ pub mod process;
 pub mod random;
 pub mod reports;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A file of the repository.
@@ -20,6 +21,14 @@ pub fn repository(path: &str) -> PathBuf {
 /// The real trace.
 pub fn trace() -> PathBuf {
     repository("examples/genai_requests.csv.gz")
+}
+
+/// Its text, header first.
+pub fn text_of_trace() -> String {
+    let file = std::fs::File::open(trace()).expect("the trace is in the repository");
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).expect("the trace is gzip");
+    text
 }
 
 /// The mapping that makes it reports.

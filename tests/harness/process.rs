@@ -55,6 +55,12 @@ impl Call {
         self
     }
 
+    /// With a variable of the environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Call {
+        self.command.env(name, value);
+        self
+    }
+
     /// With bytes on standard input.
     pub fn input(self, bytes: impl Into<Vec<u8>>) -> Call {
         Call { input: bytes.into(), ..self }

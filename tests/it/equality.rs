@@ -2,8 +2,7 @@
 
 use merit_tests::directory::{Directory, Profile, example, with_pools};
 use merit_tests::dump::{Dump, assert_equal, of_topic};
-use merit_tests::{repository, trace, write};
-use std::io::Read;
+use merit_tests::{repository, write};
 
 /// The trace with some commit size and checkpoint cadence.
 fn check(flags: &[&str]) {
@@ -53,7 +52,8 @@ fn one_row_a_commit_changes_no_record() {
     let imported = |flags: &[&str]| -> Dump {
         let directory = with_pools(Profile::Default);
         let start = directory.file("start.csv");
-        write(&start, start_of_trace(2_000));
+        let text: String = merit_tests::text_of_trace().split_inclusive('\n').take(2_001).collect();
+        write(&start, text);
         let mapping = merit_tests::trace_mapping();
         directory.import([&start]).with(["--mapping"]).with([&mapping]).with(flags).ok();
         directory.dump()
@@ -92,13 +92,6 @@ fn state_that_is_left_on_disk_changes_no_record() {
     assert_equal("state in 16 MiB", &all, &few);
 }
 
-fn start_of_trace(rows: usize) -> String {
-    let file = std::fs::File::open(trace()).expect("the trace is in the repository");
-    let mut text = String::new();
-    flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).expect("the trace is gzip");
-    text.split_inclusive('\n').take(rows + 1).collect()
-}
-
 #[test]
 fn importing_a_file_again_appends_nothing() {
     let directory = example();
@@ -116,7 +109,7 @@ fn the_directory_of_another_key_is_refused_and_unchanged() {
     let other = directory.file("other-key");
     directory
         .call(["import"])
-        .with([trace()])
+        .with([merit_tests::trace()])
         .with(["--mapping"])
         .with([merit_tests::trace_mapping()])
         .with(["--audit-key"])

@@ -10,7 +10,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Kills in the life of one directory.
 const KILLS: u32 = 50;
+
+/// Directories, side by side.
+const LIVES: u64 = 2;
 
 /// Times that the trace is repeated, each behind the last in event time.
 const REPEATS: i64 = 3;
@@ -64,25 +68,15 @@ fn import_with_kills(directory: &Directory, input: &Path, longest: Duration, ran
     KILLS
 }
 
-#[test]
+/// Kills one directory's imports again and again, and compares it with the undisturbed one.
 #[expect(clippy::print_stderr, reason = "a failure must tell its seed")]
-fn fifty_kills_give_equal_topics() {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-    let seed = std::env::var("MERIT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(u64::from(clock));
+fn live(seed: u64, input: &Path, mut longest: Duration, undisturbed: &Directory) {
     eprintln!("MERIT_SEED={seed}");
     let mut random = Random::new(seed);
-    let undisturbed = with_pools(Profile::Example);
-    let input = undisturbed.file("input.jsonl");
-    write(&input, long_input());
-    undisturbed.import([&input]).ok();
-    let started = Instant::now();
-    undisturbed.import([&input]).ok(); // nothing is left to import: how long a start takes
-
-    // Kills that come too late to be 50 within one import prove nothing: then again from the start, and sooner.
-    let mut longest = started.elapsed() + Duration::from_millis(100);
+    // Kills that come too late to be enough within one import prove nothing: then again from the start, and sooner.
     let mut killed = with_pools(Profile::Example);
     let mut ends = BTreeSet::new();
-    while import_with_kills(&killed, &input, longest, &mut random, &mut ends) < KILLS {
+    while import_with_kills(&killed, input, longest, &mut random, &mut ends) < KILLS {
         killed = with_pools(Profile::Example);
         ends.clear();
         longest = longest * 2 / 3;
@@ -90,7 +84,7 @@ fn fifty_kills_give_equal_topics() {
     }
     assert!(ends.len() > 10, "the kills hit all but the same moment: the log ended at {ends:?}");
     eprintln!("kills up to {longest:?} after the start left {} different ends", ends.len());
-    let summary = killed.import([&input]).ok().json();
+    let summary = killed.import([input]).ok().json();
     assert!(summary["rowsBefore"].as_u64().is_some_and(|rows| rows > 0), "no killed import left a row: {summary}");
     for partition in summary["partitions"].as_array().expect("one a partition") {
         assert_eq!(partition["holds"], true, "{partition}");
@@ -99,8 +93,26 @@ fn fifty_kills_give_equal_topics() {
     for topic in ["eval.late", "eval.rejected", "eval.promotions", "alloc.applied", "audit"] {
         assert!(of_topic(&dump, topic).next().is_some(), "{topic} is empty");
     }
-    assert_equal("after 50 kills", &undisturbed.dump(), &dump);
+    assert_equal(&format!("after {KILLS} kills"), &undisturbed.dump(), &dump);
     let replayed = killed.replay();
     assert_eq!(replayed.code, Some(0), "{replayed:?}");
     assert_eq!(replayed.json()["compared"].as_u64(), Some(dump.len() as u64));
+    killed.call(["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_hundred_kills_give_equal_topics() {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    let seed = std::env::var("MERIT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(u64::from(clock));
+    let undisturbed = with_pools(Profile::Example);
+    let input = undisturbed.file("input.jsonl");
+    write(&input, long_input());
+    undisturbed.import([&input]).ok();
+    let started = Instant::now();
+    undisturbed.import([&input]).ok(); // nothing is left to import: how long a start takes
+    let longest = started.elapsed() + Duration::from_millis(100);
+    std::thread::scope(|scope| {
+        let (input, undisturbed) = (&input, &undisturbed);
+        (0..LIVES).for_each(|life| drop(scope.spawn(move || live(seed + life, input, longest, undisturbed))));
+    });
 }

@@ -25,10 +25,17 @@ codes! {
 }
 
 codes! {
+    /// The call is wrong.
+    CALL exits 2 {
+        OFFSET_PRUNED "offset_pruned" "the records before an offset were pruned by the retention of their topic", "ask from the first offset that is left; the topic's retention removed what was before it";
+    }
+}
+
+codes! {
     /// A check found a fault.
     CHECK exits 3 {
         BACKUP_DAMAGED "backup_damaged" "the backup is not what was written", "take another backup; nothing was restored from this one";
         LOG_CORRUPT "log_corrupt" "a record in the log cannot be read", "restore the directory from a copy; `merit audit verify` tells how far it can be trusted";
-        LOG_DIFFERS "log_differs" "what is computed again differs from what is in the log", "the log was changed, or this program computes otherwise than the one that wrote it; keep a copy and compare";
+        LOG_DIFFERS "log_differs" "what is computed again differs from what is in the log", "keep a copy: the log was changed, or this program computes otherwise than the one that wrote it. Restore a copy or that program, or go on as a new lineage: `merit topology apply --new-lineage PARTITION --reason TEXT`";
     }
 }

@@ -110,6 +110,18 @@ pub enum RuntimeError {
         /// What was found.
         cause: String,
     },
+    /// A record was asked for that was pruned.
+    #[error("{topic}/{partition} was pruned before offset {start}: offset {offset} is gone")]
+    Pruned {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The offset that was asked for.
+        offset: u64,
+        /// The first offset that is left.
+        start: u64,
+    },
     /// What is computed again differs from what is in the log.
     #[error("{0}")]
     Difference(Box<Difference>),
@@ -172,6 +184,7 @@ impl RuntimeError {
             RuntimeError::Key { .. } => code::AUDIT_KEY,
             RuntimeError::KeyDiffers => code::AUDIT_KEY_DIFFERS,
             RuntimeError::Corrupt { .. } => code::LOG_CORRUPT,
+            RuntimeError::Pruned { .. } => code::OFFSET_PRUNED,
             RuntimeError::Difference(_) => code::LOG_DIFFERS,
             RuntimeError::Stopped { .. } => code::STOPPED,
         }

@@ -1,6 +1,6 @@
 //! The emitter key as a file.
 
-use crate::RuntimeError;
+use crate::{Failpoint, RuntimeError};
 use merit_core::id::Hex;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Write};
@@ -46,7 +46,9 @@ fn create(path: &Path) -> Result<[u8; 32], RuntimeError> {
     let part = path.with_extension(format!("{}.part", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
     writeln!(file, "{}", Hex(&key)).and_then(|()| file.sync_all()).map_err(failed)?;
+    Failpoint::KeyWritten.pass();
     let linked = std::fs::hard_link(&part, path);
+    Failpoint::KeyLinked.pass();
     std::fs::remove_file(&part).map_err(failed)?;
     match linked {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => read(path),

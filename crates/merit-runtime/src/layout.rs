@@ -4,8 +4,8 @@ use crate::RuntimeError;
 use crate::store::Store;
 use merit_core::processor::{DynProcessor, Factory};
 use merit_core::record::Kinds;
-use merit_core::{Head, Key, Kind};
-use merit_topology::{Partitions, Topology};
+use merit_core::{Duration, Head, Key, Kind};
+use merit_topology::{Partitions, Topic, Topology};
 
 /// A processor that the binary holds.
 #[derive(Clone, Copy)]
@@ -27,6 +27,8 @@ pub struct Partition {
     pub partition: u32,
     /// Number of the task that reads it.
     pub reader: Option<usize>,
+    /// How far behind the newest its records may be pruned; none: never.
+    pub retention: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +95,9 @@ impl Layout {
         for (topic, spec) in topology.topics.iter().enumerate() {
             let count = topology.partition_count(topic);
             topics.push((spec.name.clone(), partitions.len(), count));
-            partitions.extend((0..count).map(|partition| Partition { topic, name: spec.name.clone(), partition, reader: None }));
+            let Topic { name, retention, .. } = spec;
+            let of = |partition| Partition { topic, name: name.clone(), partition, reader: None, retention: *retention };
+            partitions.extend((0..count).map(of));
         }
         let mut tasks = Vec::new();
         let mut routes = Vec::new();

@@ -7,12 +7,15 @@ pub mod backup;
 pub mod code;
 pub mod embedded;
 mod error;
+pub mod failpoint;
 pub mod frame;
 pub mod key;
 pub mod layout;
+pub mod pruned;
 pub mod store;
 pub mod task;
 
 pub use embedded::{Appender, Engine, Input, LOGIC_VERSION, Options};
 pub use error::{Difference, RuntimeError};
+pub use failpoint::Failpoint;
 pub use layout::Registered;

@@ -16,7 +16,8 @@ pub use view::owner;
 
 use crate::frame::{self, Frame};
 use crate::layout::Partition;
-use crate::{RuntimeError, backup};
+use crate::pruned::Pruned;
+use crate::{Failpoint, RuntimeError, backup};
 use merit_core::table::TakeRow;
 use merit_core::{Datum, Fault, Rows};
 use rocksdb::{
@@ -45,6 +46,7 @@ pub struct Store {
     db: DB,
     path: PathBuf,
     write: WriteOptions,
+    pruned: Pruned,
 }
 
 /// What one commit writes, all or nothing.
@@ -56,6 +58,8 @@ pub struct Commit {
     pub state: Vec<(Vec<u8>, Vec<u8>)>,
     /// Meta rows.
     pub meta: Vec<(String, Vec<u8>)>,
+    /// Batches to remove: partition number, and the offsets from and before which.
+    pub pruned: Vec<(usize, u64, u64)>,
 }
 
 fn failed(attempt: &'static str) -> impl Fn(rocksdb::Error) -> RuntimeError {
@@ -108,6 +112,7 @@ impl Store {
         std::fs::create_dir_all(path).map_err(|error| RuntimeError::Open { path: path.into(), cause: error.to_string() })?;
         let db = DB::open_cf_descriptors(&options(), path, families()).map_err(|error| refused(path, error))?;
         let store = Store::new(db, path, sync);
+        Failpoint::StoreOpened.pass();
         if store.meta("format")?.is_none() {
             store.commit(&mut Commit { meta: vec![("format".into(), FORMAT.into())], ..Commit::default() }, &[])?;
         }
@@ -125,17 +130,35 @@ impl Store {
     fn new(db: DB, path: &Path, sync: Sync) -> Store {
         let mut write = WriteOptions::default();
         write.set_sync(sync == Sync::Disk);
-        Store { db, path: path.into(), write }
+        Store { db, path: path.into(), write, pruned: Pruned::default() }
     }
 
     fn check_format(self) -> Result<Store, RuntimeError> {
         match self.meta("format")? {
-            Some(found) if found == FORMAT.as_bytes() => Ok(self),
+            Some(found) if found == FORMAT.as_bytes() => self.with_pruned(),
             Some(found) => {
                 Err(RuntimeError::Format { path: self.path.clone(), found: String::from_utf8_lossy(&found).into_owned(), wanted: FORMAT })
             }
             None => Err(RuntimeError::Missing { path: self.path.clone() }),
         }
+    }
+
+    fn with_pruned(mut self) -> Result<Store, RuntimeError> {
+        if let Some(bytes) = self.meta("pruned")? {
+            let unreadable = || RuntimeError::Store { attempt: "read", cause: "the row of what was pruned is not one".into() };
+            self.pruned = Pruned::decode(&bytes).ok_or_else(unreadable)?;
+        }
+        Ok(self)
+    }
+
+    /// What was pruned when the directory was opened.
+    pub fn pruned(&self) -> &Pruned {
+        &self.pruned
+    }
+
+    /// The first offset that is left of a partition.
+    pub fn start(&self, partition: &Partition) -> u64 {
+        self.pruned.partitions.get(&(partition.name.clone(), partition.partition)).copied().unwrap_or(0)
     }
 
     fn family(&self, name: &'static str) -> &rocksdb::ColumnFamily {
@@ -157,6 +180,11 @@ impl Store {
         for (key, row) in &commit.meta {
             batch.put_cf(self.family("meta"), key, row);
         }
+        for (partition, from, to) in &commit.pruned {
+            let partition = &partitions[*partition];
+            batch.delete_range_cf(self.family("log"), log_key(partition, *from), log_key(partition, *to));
+        }
+        Failpoint::CommitPacked.pass();
         self.db.write_opt(batch, &self.write).map_err(failed("commit to"))
     }
 
@@ -177,6 +205,18 @@ impl Store {
         let mut whole = ReadOptions::default();
         whole.set_total_order_seek(true);
         self.scan(prefix, prefix, whole, each)
+    }
+
+    /// Gives every row of the base by the key that it had as state.
+    pub(crate) fn base(&self, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), RuntimeError> {
+        let mut whole = ReadOptions::default();
+        whole.set_total_order_seek(true);
+        for row in self.db.iterator_cf_opt(self.family("state"), whole, IteratorMode::From(BASE, Direction::Forward)) {
+            let (key, value) = row.map_err(failed("read"))?;
+            let Some(key) = key.strip_prefix(BASE) else { break };
+            each(key, &value);
+        }
+        Ok(())
     }
 
     fn scan(
@@ -201,7 +241,17 @@ impl Store {
         Ok(())
     }
 
-    /// The records of a partition from an offset on.
+    /// The records of a partition, from the first that is left.
+    pub fn records<'s>(&'s self, partition: &Partition) -> Cursor<'s> {
+        self.read(partition, self.start(partition))
+    }
+
+    /// Gives the place of removed batches back to the disk.
+    pub fn reclaim(&self) {
+        self.db.compact_range_cf(self.family("log"), None::<&[u8]>, None::<&[u8]>);
+    }
+
+    /// The records of a partition from an offset on; refused where that was pruned.
     pub fn read<'s>(&'s self, partition: &Partition, from: u64) -> Cursor<'s> {
         let prefix = log_prefix(partition);
         // The batch that holds `from` starts there or before.
@@ -217,6 +267,7 @@ impl Store {
             prefix,
             name: partition.name.clone(),
             partition: partition.partition,
+            start: self.start(partition),
             from,
             next: from,
             body: Vec::new(),
@@ -231,10 +282,10 @@ impl Store {
         let prefix = log_prefix(partition);
         let at = log_key(partition, u64::MAX);
         let last = self.db.iterator_cf(self.family("log"), IteratorMode::From(&at, Direction::Reverse)).next();
-        let Some((key, value)) = last.transpose().map_err(failed("read"))? else { return Ok(0) };
+        let Some((key, value)) = last.transpose().map_err(failed("read"))? else { return Ok(self.start(partition)) };
         let base = key.strip_prefix(prefix.as_slice()).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes);
         let count = frame::unpack(&value).map(|(count, _)| u64::from(count));
-        Ok(base.zip(count).map_or(0, |(base, count)| base + count))
+        Ok(base.zip(count).map_or(self.start(partition), |(base, count)| base + count))
     }
 
     /// Bytes of the files that the store has written: log, state and write-ahead log.
@@ -274,6 +325,9 @@ fn log_key(partition: &Partition, base: u64) -> Vec<u8> {
     key
 }
 
+/// Before the keys of state rows as they were at the base, where a replay of a pruned log starts; no sub-topology has an empty name.
+pub const BASE: &[u8] = b"\0base";
+
 /// The key of all rows of a store of a task.
 pub fn state_prefix(sub_topology: &str, partition: u32, store: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(sub_topology.len() + store.len() + 6);
@@ -299,6 +353,8 @@ pub fn state_key(prefix: &[u8], key: &str, part: u32) -> Vec<u8> {
 pub struct TaskRows {
     /// Where they are.
     pub store: Arc<Store>,
+    /// What their keys begin with: nothing, or [`BASE`].
+    pub under: &'static [u8],
     /// The task's sub-topology.
     pub sub_topology: String,
     /// Its partition.
@@ -307,7 +363,7 @@ pub struct TaskRows {
 
 impl Rows for TaskRows {
     fn of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault> {
-        let prefix = state_prefix(&self.sub_topology, self.partition, store);
+        let prefix = [self.under, &state_prefix(&self.sub_topology, self.partition, store)].concat();
         let mut of_key = ReadOptions::default();
         of_key.set_prefix_same_as_start(true);
         self.scan(&prefix, &state_key(&prefix, key, 0), of_key, &mut |name, part, row| match name == key {
@@ -317,7 +373,7 @@ impl Rows for TaskRows {
     }
 
     fn of_store(&self, store: &str, take: TakeRow<'_>) -> Result<(), Fault> {
-        let prefix = state_prefix(&self.sub_topology, self.partition, store);
+        let prefix = [self.under, &state_prefix(&self.sub_topology, self.partition, store)].concat();
         let mut whole = ReadOptions::default();
         whole.set_total_order_seek(true);
         self.scan(&prefix, &prefix, whole, take)
@@ -344,6 +400,7 @@ pub struct Cursor<'s> {
     prefix: Vec<u8>,
     name: String,
     partition: u32,
+    start: u64,
     from: u64,
     next: u64,
     body: Vec<u8>,
@@ -375,9 +432,23 @@ impl Cursor<'_> {
         }
     }
 
+    /// The offset of the next record.
+    pub fn position(&self) -> u64 {
+        self.next.max(self.from)
+    }
+
+    /// Whether the record given last ended its batch.
+    pub fn is_at_batch_end(&self) -> bool {
+        self.left == 0
+    }
+
     fn load(&mut self) -> Result<bool, RuntimeError> {
         if self.done {
             return Ok(false);
+        }
+        if self.from < self.start {
+            let (topic, partition) = (self.name.clone(), self.partition);
+            return Err(RuntimeError::Pruned { topic, partition, offset: self.from, start: self.start });
         }
         let Some(row) = self.batches.next() else {
             self.done = true;

@@ -25,7 +25,7 @@ pub struct ProcessorCode {
 
 /// Finds everything that is wrong with the file, by line; `code` is all that the binary holds.
 pub fn check(topology: &Topology, code: &[ProcessorCode]) -> Vec<Finding> {
-    let rules_of_file: [RuleOfFile; 12] = [
+    let rules_of_file: [RuleOfFile; 13] = [
         topic_names,
         partition_counts,
         inputs_with_count,
@@ -33,6 +33,7 @@ pub fn check(topology: &Topology, code: &[ProcessorCode]) -> Vec<Finding> {
         topics_with_reader,
         topics_with_one_reader,
         records_with_writer,
+        retention_of_evaluations,
         supplied_reads,
         cycles_with_feedback,
         feedback_in_cycles,
@@ -133,6 +134,12 @@ fn records_with_writer(topology: &Topology) -> Vec<Finding> {
     unwritten
         .map(|(_, topic, kind)| at_topic(topology, rule::RECORD_WITHOUT_WRITER, topic, &["records", kind.name()], message(topic, kind)))
         .collect()
+}
+
+fn retention_of_evaluations(topology: &Topology) -> Vec<Finding> {
+    let elsewhere = topology.topics.iter().filter(|topic| topic.retention.is_some() && !topic.name.starts_with("eval."));
+    let message = |topic: &Topic| format!("topic {} is kept for ever: only topics of eval.* may have a retention", topic.name);
+    elsewhere.map(|topic| at_topic(topology, rule::RETENTION_ELSEWHERE, topic, &["retention"], message(topic))).collect()
 }
 
 // ---- sub-topologies ----

@@ -19,7 +19,7 @@ pub use parse::parse;
 
 use merit_core::record::Kinds;
 use merit_core::settings::join;
-use merit_core::{Kind, Settings};
+use merit_core::{Duration, Kind, Settings};
 use rule::Rule;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,6 +81,8 @@ pub struct Topic {
     pub sink: bool,
     /// Sub-topologies whose records it takes; empty: all.
     pub from: Vec<String>,
+    /// How far its records may lie behind the newest of the log before `merit log prune` removes them; none: for ever.
+    pub retention: Option<Duration>,
     /// Line of its header.
     pub line: usize,
 }

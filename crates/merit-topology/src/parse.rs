@@ -7,7 +7,7 @@ use crate::rule::{self, Rule};
 use crate::{Finding, Lines, Partitions, ProcessorSpec, Runtime, SubTopology, Topic, Topology, by_line, path};
 use merit_core::record::Kinds;
 use merit_core::settings::join;
-use merit_core::{Kind, MAX_NAME, Settings};
+use merit_core::{Duration, Kind, MAX_NAME, Settings};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -118,6 +118,7 @@ fn read_topic(name: &str, mut fields: Fields<'_>) -> Topic {
         source: fields.words("source"),
         sink: fields.flag("sink"),
         from: fields.words("from"),
+        retention: fields.retention("retention"),
         line: fields.line(),
     };
     fields.finish();
@@ -286,6 +287,12 @@ impl<'a> Fields<'a> {
             None => (value.as_str() == Some("input")).then_some(Some(Partitions::Input)),
         };
         self.read(name, value, "a number of 1 to 10000, or \"input\"", read).unwrap_or(Partitions::Input)
+    }
+
+    fn retention(&mut self, name: &str) -> Option<Duration> {
+        let value = self.take(name);
+        let read = |value: &DeValue<'_>| Duration::parse(value.as_str()?).filter(|span| span.0 > 0).map(Some);
+        self.read(name, value, "a span over 0 like \"30d\" or \"12h\"", read)
     }
 
     /// A list of texts; empty where it is missing.

@@ -42,6 +42,7 @@ rules! {
     CYCLE_WITHOUT_FEEDBACK "T019" "cycle_without_feedback" "What goes back to an input upstream is marked as feedback."
     FEEDBACK_WITHOUT_CYCLE "T020" "feedback_without_cycle" "What is marked as feedback goes back to an input upstream."
     STORE_USED_TWICE "T021" "store_used_twice" "No two processors of a sub-topology have a store of the same name."
+    RETENTION_ELSEWHERE "T022" "retention_elsewhere" "Only topics of eval.* have a retention: the ledger and the audit log are kept."
 
     NOT_IN_BINARY "T030" "not_in_binary" "Every processor is in the binary."
     NOT_IN_FILE "T031" "not_in_file" "Every processor of the binary is in the file."

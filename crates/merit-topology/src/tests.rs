@@ -77,7 +77,12 @@ const FORM: &[Broken] = &[
     broken("", "application", "version = 2\napplication", &[(rule::SYNTAX, "version = 2")]),
     broken("[audit]", "origin = \"", "origin = ", &[(rule::SYNTAX, "origin")]),
     broken("", "application", "colour = 1\napplication", &[(rule::UNKNOWN_FIELD, "colour")]),
-    broken("[topics.\"eval.late\"]", "sink", "retention = \"7d\"\nsink", &[(rule::UNKNOWN_FIELD, "retention")]),
+    broken("[topics.\"eval.late\"]", "sink", "retain = \"7d\"\nsink", &[(rule::UNKNOWN_FIELD, "retain")]),
+    broken("[topics.\"eval.late\"]", "sink", "retention = \"a week\"\nsink", &[(rule::WRONG_VALUE, "retention")]),
+    broken("[topics.\"eval.late\"]", "sink", "retention = \"0d\"\nsink", &[(rule::WRONG_VALUE, "retention")]),
+    broken("[topics.\"eval.late\"]", "sink", "retention = 7\nsink", &[(rule::WRONG_VALUE, "retention")]),
+    broken("[topics.audit]", "sink", "retention = \"7d\"\nsink", &[(rule::RETENTION_ELSEWHERE, "retention")]),
+    broken("[topics.\"alloc.applied\"]", "sink", "retention = \"7d\"\nsink", &[(rule::RETENTION_ELSEWHERE, "retention")]),
     // A table of a processor that the list leaves out.
     broken("[sub-topologies.evaluate]", "\"score-window\", ", "", &[(rule::UNKNOWN_FIELD, "[sub-topologies.evaluate.score-window]")]),
     broken("[sub-topologies.evaluate]", "\"score-window\", ", "\"score-window\", \"tally\", ", &[(rule::MISSING_FIELD, "processors")]),

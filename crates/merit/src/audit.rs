@@ -19,7 +19,7 @@ use merit_runtime::store::Store;
 use reading::Broken;
 use serde_json::{Value, json};
 use std::time::Instant;
-use verify::{Covered, Verified};
+use verify::{Covered, Pruned, Verified};
 
 #[derive(Subcommand)]
 pub(crate) enum Audit {
@@ -83,9 +83,11 @@ fn as_json(verified: &Verified, seconds: f64) -> Value {
             "notYetSealed": { "inputs": task.inputs_open, "outputs": task.outputs_open } })
     };
     let tasks: Vec<Value> = verified.tasks.iter().map(task).collect();
+    let pruned = &verified.pruned;
     json!({ "verified": true, "log": verified.origin, "lineage": verified.lineage, "emitterKey": verified.emitter,
         "keyFromLog": verified.key_from_log, "leaves": verified.leaves.values().sum::<u64>(), "leavesByType": verified.leaves,
-        "chains": verified.chains, "signatures": verified.signatures, "parents": verified.parents, "tasks": tasks, "seconds": seconds })
+        "chains": verified.chains, "signatures": verified.signatures, "parents": verified.parents, "tasks": tasks, "seconds": seconds,
+        "pruned": { "leaves": pruned.leaves, "seals": pruned.seals, "parents": pruned.parents } })
 }
 
 fn print(verified: &Verified, seconds: f64, out: &mut Output) -> Result<(), Failure> {
@@ -102,6 +104,10 @@ fn print(verified: &Verified, seconds: f64, out: &mut Output) -> Result<(), Fail
         ("outputs", total(|task| task.outputs), "covered by seals"),
     ];
     out.table(&rows.map(|(what, count, note)| vec![what.into(), count.to_string(), note.into()]))?;
+    let Pruned { leaves, seals, parents } = verified.pruned;
+    if leaves + seals + parents > 0 {
+        out.line(format!("\npruned by retention: the records of {leaves} leaves, of {seals} seals and of {parents} parents; their signed leaves speak for them"))?;
+    }
     out.line("\nBy task")?;
     let mut rows = vec![["task", "seals", "inputs", "outputs", "not yet sealed"].map(String::from).to_vec()];
     rows.extend(verified.tasks.iter().map(|task| {

@@ -102,7 +102,7 @@ struct Source<'s> {
 impl<'s> Published<'s> {
     /// Reads a stream from the partitions that hold records of it.
     pub(crate) fn new(store: &'s Store, layout: &'s Layout, stream: u32, partitions: &[usize]) -> Result<Published<'s>, RuntimeError> {
-        let source = |&partition: &usize| Source { partition, cursor: store.read(&layout.partitions[partition], 0), head: None };
+        let source = |&partition: &usize| Source { partition, cursor: store.records(&layout.partitions[partition]), head: None };
         let mut published = Published { layout, stream, sources: partitions.iter().map(source).collect() };
         published.sources.iter_mut().try_for_each(|source| source.load(layout, stream, None))?;
         Ok(published)

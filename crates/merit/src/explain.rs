@@ -49,8 +49,14 @@ impl Explain {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let (store, layout) = session::read_only(&self.place)?;
         let finder = Finder::new(&store, &layout, &log::lineage(&store, &layout)?);
-        let unknown = || Failure::new(code::ID_UNKNOWN, format!("nothing in {} has the id {:?}", self.place.data_dir.display(), self.id));
+        let unknown = || {
+            if Uuid::parse(&self.id).is_some_and(|id| finder.may_lack(id)) {
+                return Failure::new(code::ID_PRUNED, format!("the record {} was pruned by the retention of its topic", self.id));
+            }
+            Failure::new(code::ID_UNKNOWN, format!("nothing in {} has the id {:?}", self.place.data_dir.display(), self.id))
+        };
         let mut explanation = explain(&finder, &self.id)?.ok_or_else(unknown)?;
+        session::note_pruned(&store, out);
         finder.prove(explanation.chapters.iter_mut().flat_map(|chapter| &mut chapter.items))?;
         if out.json { out.line(as_json(&self.id, &explanation).to_string()) } else { print(&explanation, out) }
     }

@@ -7,7 +7,7 @@ use crate::{Place, session, summary};
 use clap::Args;
 use merit_core::record::{RawReport, Tick};
 use merit_core::{Datum, EventTime, Key, Payload, datum};
-use merit_runtime::{Engine, Input, Options};
+use merit_runtime::{Engine, Failpoint, Input, Options};
 use merit_sources::{Mapping, Merge, Position, Source};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,10 +78,13 @@ impl Import {
         let (known, finished) = positions(&engine)?;
         let mut merge = Merge::new(sources, &known)?;
         let before: u64 = merge.positions().iter().map(|position| position.rows).sum();
+        Failpoint::ImportPositioned.pass();
         let all_finished = merge.positions().iter().all(|position| finished.contains(&position.name));
         let rows = take_rows(&mut engine, &mut merge, before, out)?;
+        Failpoint::ImportTaken.pass();
         let meta = if rows > before || !all_finished {
             tick(&mut engine)?;
+            Failpoint::ImportFinished.pass();
             source_rows(&merge, true)
         } else {
             Vec::new()
@@ -89,6 +92,7 @@ impl Import {
         let (refolded, evicted) = (engine.refolded, engine.evicted);
         let layout = Arc::clone(engine.layout());
         let store = engine.close(meta)?;
+        Failpoint::ImportClosed.pass();
         out.progress("");
         let run = summary::Run {
             rows: rows - before,
@@ -171,9 +175,11 @@ fn take_rows(engine: &mut Engine, merge: &mut Merge, before: u64, out: &mut Outp
         }
         if rows.is_multiple_of(TICK_ROWS) {
             tick(engine)?;
+            Failpoint::ImportTicked.pass();
             out.progress(&format!("{rows} rows"));
         }
         if engine.commit_due() {
+            Failpoint::ImportCommits.pass();
             engine.commit(source_rows(merge, false))?;
         }
     }

@@ -24,7 +24,7 @@ mod topology;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use failure::Failure;
-use merit_runtime::LOGIC_VERSION;
+use merit_runtime::{Failpoint, LOGIC_VERSION};
 use output::Output;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -99,7 +99,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let mut out = Output::new(cli.json);
-    let done = match cli.command {
+    let done = arm_failpoint().and_then(|()| match cli.command {
         Command::Import(command) => command.run(&mut out),
         Command::Pools(command) => command.run(&mut out),
         Command::Log(command) => command.run(&mut out),
@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
         Command::Backup(command) => command.run(&mut out),
         Command::Restore(command) => command.run(&mut out),
         Command::Bench(command) => command.run(&mut out),
-    };
+    });
     match done.and_then(|()| out.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(cli.json),
@@ -134,4 +134,16 @@ fn usage(error: &clap::Error) -> ExitCode {
     let detail = detail.trim_end().trim_end_matches("For more information, try '--help'.").trim();
     let failure = Failure::new(code::USAGE, message.join(" "));
     if detail.is_empty() { failure } else { failure.because(detail) }.report(json)
+}
+
+/// Arms the place of `MERIT_FAILPOINT`, for tests.
+fn arm_failpoint() -> Result<(), Failure> {
+    let Some(text) = std::env::var_os("MERIT_FAILPOINT") else { return Ok(()) };
+    let text = text.to_string_lossy();
+    let unknown = || {
+        let names: Vec<&str> = Failpoint::ALL.iter().map(|point| point.name()).collect();
+        let hint = format!("give NAME:COUNT with a count from 1 on and one of {}", names.join(", "));
+        Failure::new(code::FAILPOINT_UNKNOWN, format!("MERIT_FAILPOINT is {text:?}, which is no failpoint")).hint(hint)
+    };
+    Failpoint::arm(&text).ok_or_else(unknown)
 }

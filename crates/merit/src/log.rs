@@ -1,5 +1,7 @@
 //! `merit log`: records of topics.
 
+mod prune;
+
 use crate::code;
 use crate::decisions::Streams;
 use crate::failure::Failure;
@@ -18,6 +20,8 @@ use std::fmt::Write;
 pub(crate) enum Log {
     /// Print every record of a topic, partition by partition.
     Cat(Cat),
+    /// Remove what the retention of topics lets go, and keep a base from which the rest can be computed again.
+    Prune(prune::Prune),
 }
 
 #[derive(Args)]
@@ -29,9 +33,9 @@ pub(crate) struct Cat {
     /// Only this partition.
     #[arg(long)]
     partition: Option<u32>,
-    /// From this offset on.
-    #[arg(long, default_value_t = 0)]
-    from: u64,
+    /// From this offset on; by default from the first that is left.
+    #[arg(long)]
+    from: Option<u64>,
     /// At most so many records a partition.
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     limit: u64,
@@ -39,21 +43,33 @@ pub(crate) struct Cat {
 
 impl Log {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
-        let Log::Cat(cat) = self;
-        let (store, layout) = session::read_only(&cat.place)?;
+        match self {
+            Log::Cat(cat) => cat.run(out),
+            Log::Prune(prune) => prune.run(out),
+        }
+    }
+}
+
+impl Cat {
+    fn run(self, out: &mut Output) -> Result<(), Failure> {
+        let (store, layout) = session::read_only(&self.place)?;
         let streams = Streams::new(&layout, &lineage(&store, &layout)?);
-        let partitions = layout.all_of(&cat.topic).ok_or_else(|| {
+        let partitions = layout.all_of(&self.topic).ok_or_else(|| {
             let known: Vec<&str> = layout.topic_names().collect();
-            Failure::new(code::TOPIC_UNKNOWN, format!("there is no topic {:?}", cat.topic)).hint(format!("one of {}", known.join(", ")))
+            Failure::new(code::TOPIC_UNKNOWN, format!("there is no topic {:?}", self.topic)).hint(format!("one of {}", known.join(", ")))
         })?;
         let count = partitions.len();
-        if let Some(unknown) = cat.partition.filter(|partition| *partition as usize >= count) {
-            return Err(Failure::new(code::PARTITION_UNKNOWN, format!("{} has no partition {unknown}, it has {count}", cat.topic)));
+        if let Some(unknown) = self.partition.filter(|partition| *partition as usize >= count) {
+            return Err(Failure::new(code::PARTITION_UNKNOWN, format!("{} has no partition {unknown}, it has {count}", self.topic)));
         }
-        let wanted = |partition: &&Partition| cat.partition.is_none_or(|only| only == partition.partition);
+        let wanted = |partition: &&Partition| self.partition.is_none_or(|only| only == partition.partition);
         for partition in layout.partitions[partitions].iter().filter(wanted) {
-            let mut records = store.read(partition, cat.from);
-            let mut left = cat.limit;
+            let start = store.start(partition);
+            if start > 0 && self.from.is_none() {
+                out.note(&format!("{}/{} begins at offset {start}: what was before is pruned", partition.name, partition.partition));
+            }
+            let mut records = store.read(partition, self.from.unwrap_or(start));
+            let mut left = self.limit;
             while let Some((offset, frame)) = records.next()?.filter(|_| left > 0) {
                 left -= 1;
                 let text = json(partition, offset, &frame, &streams);
@@ -67,9 +83,13 @@ impl Log {
 /// The lineage of a log: that of its first ConfigEpoch.
 pub(crate) fn lineage(store: &Store, layout: &Layout) -> Result<String, Failure> {
     use sha2::{Digest, Sha256};
-    let first = &layout.partitions[layout.tasks[0].input];
-    let mut records = store.read(first, 0);
+    let mut records = store.records(genesis(layout));
     Ok(records.next()?.map(|(_, frame)| merit_core::id::Hex(&Sha256::digest(frame.payload)).to_string()).unwrap_or_default())
+}
+
+/// The partition whose first record says whose log this is: the sealer's input, which nothing is ever pruned of.
+pub(crate) fn genesis(layout: &Layout) -> &Partition {
+    &layout.partitions[layout.tasks[layout.tasks.len() - 1].input]
 }
 
 /// The value of a record as JSON text.

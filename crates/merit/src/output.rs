@@ -43,6 +43,13 @@ impl Output {
         }
     }
 
+    /// Tells standard error what a reader of the output should know.
+    pub(crate) fn note(&mut self, text: &str) {
+        let line = if self.json { serde_json::json!({ "note": text }).to_string() } else { format!("note: {text}") };
+        // Nobody is left to be told that standard error is closed.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+
     /// Writes out what is buffered.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)

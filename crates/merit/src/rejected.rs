@@ -52,7 +52,7 @@ fn each(
     mut then: impl FnMut(u32, u64, &record::Rejected<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     for partition in layout.all_of("eval.rejected").into_iter().flat_map(|all| &layout.partitions[all]) {
-        let mut records = store.read(partition, 0);
+        let mut records = store.records(partition);
         while let Some((offset, frame)) = records.next()? {
             if let Some(rejected) = record::Rejected::decode(frame.payload) {
                 then(partition.partition, offset, &rejected)?;

@@ -4,11 +4,10 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::{Place, registry, session};
 use clap::Args;
-use merit_audit::Signer;
 use merit_runtime::embedded::{Replayed, replay};
-use merit_runtime::key;
 use merit_runtime::store::Store;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Args)]
 pub(crate) struct Replay {
@@ -25,19 +24,20 @@ pub(crate) struct Replay {
 impl Replay {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let topology = session::topology(self.place.topology.as_deref())?;
-        let store = Store::open_to_read(&self.place.data_dir)?;
-        let path = session::key_path(&self.place, self.audit_key.as_ref());
-        let signer = match path.exists() || self.audit_key.is_some() {
-            true => Some(Signer::new(&topology.key_name, &key::read(&path)?)),
-            false => None,
-        };
+        let store = Arc::new(Store::open_to_read(&self.place.data_dir)?);
+        let signer = session::signer(&self.place, self.audit_key.as_ref(), &topology)?;
         let progress = |taken: u64| out.progress(&format!("{taken} inputs replayed"));
-        let Replayed { inputs, compared } = replay(&store, &topology, &registry::registered(), signer.as_ref(), progress)?;
+        let Replayed { before, inputs, compared } = replay(&store, &topology, &registry::registered(), signer.as_ref(), progress)?;
         out.progress("");
         if out.json {
-            out.line(serde_json::json!({ "equal": true, "inputs": inputs, "compared": compared }).to_string())
-        } else {
-            out.line(format!("equal: {inputs} inputs were run again and all {compared} records of all topics are the same"))
+            return out.line(serde_json::json!({ "equal": true, "before": before, "inputs": inputs, "compared": compared }).to_string());
+        }
+        match before {
+            0 => out.line(format!("equal: {inputs} inputs were run again and all {compared} records of all topics are the same")),
+            _ => out.line(format!(
+                "equal from the base on: {inputs} inputs were run again and {compared} records are the same; \
+                 the {before} inputs before were compared when they were pruned"
+            )),
         }
     }
 }

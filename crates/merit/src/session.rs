@@ -2,6 +2,7 @@
 
 use crate::code;
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::{Place, registry, summary};
 use merit_audit::Signer;
 use merit_core::Code;
@@ -9,6 +10,7 @@ use merit_runtime::layout::Layout;
 use merit_runtime::store::{self, Store};
 use merit_runtime::{Engine, Options, RuntimeError, key};
 use merit_topology::Topology;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -61,6 +63,24 @@ pub(crate) fn key_path(place: &Place, given: Option<&PathBuf>) -> PathBuf {
 pub(crate) fn refuse_in_use(place: &Place) -> Result<(), Failure> {
     let in_use = |owner| RuntimeError::InUse { path: place.data_dir.clone(), owner: Some(owner) }.into();
     store::owner(&place.data_dir).map_or(Ok(()), |owner| Err(in_use(owner)))
+}
+
+/// The key of a directory, where it is here or given.
+pub(crate) fn signer(place: &Place, given: Option<&PathBuf>, topology: &Topology) -> Result<Option<Signer>, Failure> {
+    let path = key_path(place, given);
+    match path.exists() || given.is_some() {
+        true => Ok(Some(Signer::new(&topology.key_name, &key::read(&path)?))),
+        false => Ok(None),
+    }
+}
+
+/// Tells which topics do not begin at their first record any more.
+pub(crate) fn note_pruned(store: &Store, out: &mut Output) {
+    let topics: BTreeSet<&str> = store.pruned().partitions.keys().map(|(topic, _)| topic.as_str()).collect();
+    if !topics.is_empty() {
+        let topics: Vec<&str> = topics.into_iter().collect();
+        out.note(&format!("pruned by retention, and so not whole: {}; `merit log prune --dry-run` shows from where on", topics.join(", ")));
+    }
 }
 
 /// Opens the pipeline on a directory.

@@ -246,7 +246,7 @@ fn pool_rows(store: &Store, layout: &Layout) -> Result<Vec<Value>, Failure> {
 fn each(store: &Store, layout: &Layout, topic: &str, kinds: Kinds, mut then: impl FnMut(u32, &str, Payload<'_>)) -> Result<(), Failure> {
     for at in layout.all_of(topic).into_iter().flatten() {
         let partition = &layout.partitions[at];
-        let mut records = store.read(partition, 0);
+        let mut records = store.records(partition);
         while let Some((_, frame)) = records.next()? {
             if let Some(kind) = frame.kind().filter(|kind| kinds.contains(*kind)) {
                 let text = log::value(&frame);

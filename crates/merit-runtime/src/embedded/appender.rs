@@ -3,10 +3,10 @@
 use super::committer::Committer;
 use super::log::Log;
 use super::{Options, recovery};
-use crate::RuntimeError;
 use crate::layout::{Layout, Registered};
 use crate::store::{Commit, Store};
 use crate::task::Outgoing;
+use crate::{Failpoint, RuntimeError};
 use merit_core::Head;
 use merit_topology::{Runtime, Topology};
 use std::path::Path;
@@ -67,10 +67,12 @@ impl Appender {
 
     /// Commits everything appended so far, with the rows of `commit` beside it; waits for the commit before this one.
     pub fn commit(&mut self, mut commit: Commit) -> Result<(), RuntimeError> {
+        Failpoint::CommitBegins.pass();
         commit.batches = self.log.drain();
         commit.meta.push(("ends".into(), self.log.ends_row(&self.layout)));
         self.uncommitted = 0;
         let spent = self.committer.send(commit)?;
+        Failpoint::CommitSent.pass();
         self.log.reuse(spent);
         if self.options.commit_records.is_some() {
             self.settle()?;
@@ -81,6 +83,7 @@ impl Appender {
     /// Waits until what was committed is on disk.
     pub fn settle(&mut self) -> Result<(), RuntimeError> {
         let spent = self.committer.wait()?;
+        Failpoint::CommitAcknowledged.pass();
         self.log.reuse(spent);
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! The thread that packs and writes commits, so that the worker goes on while the disk syncs.
 
 use super::log::Batches;
-use crate::RuntimeError;
 use crate::layout::Layout;
 use crate::store::{Commit, Store};
+use crate::{Failpoint, RuntimeError};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
@@ -26,7 +26,12 @@ impl Committer {
         let (send, done) = sync_channel::<Done>(1);
         let thread = std::thread::spawn(move || {
             while let Ok(mut commit) = receive.recv() {
+                Failpoint::CommitPacking.pass();
                 let written = store.commit(&mut commit, &layout.partitions);
+                Failpoint::CommitWritten.pass();
+                if !commit.state.is_empty() {
+                    Failpoint::CheckpointWritten.pass();
+                }
                 if send.send(written.map(|()| commit.batches)).is_err() {
                     break;
                 }

@@ -127,16 +127,18 @@ impl Log {
 
     /// Where the log ends, for the commit.
     pub(super) fn ends_row(&self, layout: &Layout) -> Vec<u8> {
-        let ends: Vec<PartitionEnd<'_>> = layout
-            .partitions
-            .iter()
-            .zip(&self.pending)
-            .map(|(partition, pending)| PartitionEnd { topic: &partition.name, partition: partition.partition, end: pending.end })
-            .collect();
-        let mut bytes = Vec::new();
-        EndsRow { outside: self.outside, newest: self.newest, ends: List::Slice(&ends) }.put(&mut bytes);
-        bytes
+        ends_row(layout, self.outside, self.newest, |partition| self.end(partition))
     }
+}
+
+/// The row of a log that ends there.
+pub(super) fn ends_row(layout: &Layout, outside: u64, newest: EventTime, end: impl Fn(usize) -> u64) -> Vec<u8> {
+    let partitions = layout.partitions.iter().enumerate();
+    let ends: Vec<PartitionEnd<'_>> =
+        partitions.map(|(at, partition)| PartitionEnd { topic: &partition.name, partition: partition.partition, end: end(at) }).collect();
+    let mut bytes = Vec::new();
+    EndsRow { outside, newest, ends: List::Slice(&ends) }.put(&mut bytes);
+    bytes
 }
 
 impl Publisher for Log {

@@ -7,16 +7,18 @@
 mod appender;
 mod committer;
 mod log;
+mod prune;
 mod recovery;
 mod replay;
 
 pub use appender::Appender;
+pub use prune::{Cut, prune};
 pub use replay::{Replayed, replay};
 
 use crate::layout::{Layout, Registered};
 use crate::store::{Commit, Store, Sync};
 use crate::task::{Outgoing, Task};
-use crate::{RuntimeError, frame};
+use crate::{Failpoint, RuntimeError, frame};
 use merit_audit::Signer;
 use merit_core::record::{ConfigEpoch, Parameter};
 use merit_core::{Datum, EventTime, Head, Key, Kind, List, Payload, Record};
@@ -107,6 +109,7 @@ impl Engine {
         let store = Arc::new(Store::open(path, options.sync)?);
         let is_upgraded = recovery::is_upgraded(&store, options.logic_version)?;
         let (tasks, log, refolded) = recovery::recover(&store, &layout, &signer)?;
+        Failpoint::Recovered.pass();
         let mut engine = Engine {
             tasks,
             appender: Appender::new(layout, store, log, topology.runtime, options),
@@ -125,6 +128,7 @@ impl Engine {
         };
         engine.put_in_force(topology)?;
         if engine.checkpoint_due {
+            Failpoint::EpochUncommitted.pass();
             let structure = engine.layout().structure().into_bytes();
             engine.commit(vec![("layout".into(), structure)])?;
             engine.settle()?;
@@ -158,6 +162,7 @@ impl Engine {
         for task in (0..self.tasks.len()).rev() {
             let partition = self.appender.layout.tasks[task].input;
             self.take(&Input { partition, key: Key::new("config"), time, payload: Payload::ConfigEpoch(&epoch) })?;
+            Failpoint::EpochTaken.pass();
         }
         self.checkpoint_due = true;
         Ok(())
@@ -271,7 +276,7 @@ impl Engine {
         if bytes > self.state_bytes {
             self.settle()?;
             for (number, task) in self.tasks.iter_mut().enumerate() {
-                let rows = recovery::rows_of(&self.appender.store, &self.appender.layout, number);
+                let rows = recovery::rows_of(&self.appender.store, &self.appender.layout, number, &[]);
                 self.evicted += task.evict(self.state_bytes, bytes, &rows);
             }
         }
@@ -279,12 +284,15 @@ impl Engine {
     }
 
     fn checkpoint(&mut self, commit: &mut Commit) {
+        Failpoint::CheckpointBegins.pass();
         for task in &mut self.tasks {
             task.checkpoint(&mut |key, row| commit.state.push((key, row.to_vec())));
+            Failpoint::CheckpointTask.pass();
         }
         commit.meta.push(("checkpoint".into(), self.appender.log.ends_row(&self.appender.layout)));
         commit.meta.push(("logic".into(), self.appender.options.logic_version.to_string().into()));
         (self.unsaved, self.checkpoint_due, self.saved) = (0, false, true);
+        Failpoint::CheckpointGathered.pass();
     }
 
     /// Waits until what was committed is on disk.

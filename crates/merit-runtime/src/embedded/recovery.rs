@@ -2,10 +2,10 @@
 
 use super::log::{EndsRow, Log};
 use super::replay::Comparison;
-use crate::RuntimeError;
 use crate::layout::Layout;
-use crate::store::{Store, TaskRows};
+use crate::store::{Commit, Store, TaskRows};
 use crate::task::Task;
+use crate::{Failpoint, RuntimeError};
 use merit_audit::Signer;
 use merit_core::{Datum, Rows};
 use std::sync::Arc;
@@ -24,12 +24,15 @@ pub(super) fn is_upgraded(store: &Store, logic_version: u32) -> Result<bool, Run
 /// Restores every task and refolds its inputs since the checkpoint; what it emits must be in the log already.
 pub(super) fn recover(store: &Arc<Store>, layout: &Arc<Layout>, signer: &Signer) -> Result<(Vec<Task>, Log, u64), RuntimeError> {
     layout.check(store)?;
+    if store.meta("checkpoint")?.is_none() {
+        rebuild(store)?;
+    }
     let mut tasks: Vec<Task> = (0..layout.tasks.len()).map(|task| Task::new(task, Arc::clone(layout), merit_codec::fingerprint)).collect();
     let log = log_at(store, layout, "ends")?;
     let from = log_at(store, layout, "checkpoint")?;
     let mut refolded = 0;
     for (number, task) in tasks.iter_mut().enumerate() {
-        task.restore(&rows_of(store, layout, number))?;
+        task.restore(&rows_of(store, layout, number, &[]))?;
         let mut comparison = Comparison::of_task(store, layout, number, &from);
         let mut inputs = store.read(&layout.partitions[layout.tasks[number].input], task.position);
         while let Some((offset, frame)) = inputs.next()? {
@@ -37,14 +40,23 @@ pub(super) fn recover(store: &Arc<Store>, layout: &Arc<Layout>, signer: &Signer)
             refolded += 1;
         }
         comparison.finish()?;
+        Failpoint::TaskRecovered.pass();
     }
     Ok((tasks, log, refolded))
 }
 
-/// The rows of a task.
-pub(super) fn rows_of(store: &Arc<Store>, layout: &Layout, task: usize) -> Arc<dyn Rows> {
+/// The rows of a task, whose keys begin with `under`: nothing, or that of the base.
+pub(super) fn rows_of(store: &Arc<Store>, layout: &Layout, task: usize, under: &'static [u8]) -> Arc<dyn Rows> {
     let task = &layout.tasks[task];
-    Arc::new(TaskRows { store: Arc::clone(store), sub_topology: task.name.clone(), partition: task.partition })
+    Arc::new(TaskRows { store: Arc::clone(store), under, sub_topology: task.name.clone(), partition: task.partition })
+}
+
+/// Makes the base the last checkpoint, where there is a base: what was before it is gone.
+fn rebuild(store: &Store) -> Result<(), RuntimeError> {
+    let Some(base) = store.meta("base")? else { return Ok(()) };
+    let mut commit = Commit { meta: vec![("checkpoint".into(), base)], ..Commit::default() };
+    store.base(|key, row| commit.state.push((key.to_vec(), row.to_vec())))?;
+    store.commit(&mut commit, &[])
 }
 
 /// The log as it ended when a row of the meta family was written; an empty one where it never was.

@@ -1,16 +1,17 @@
 //! The log again: computed a second time and compared, record by record.
 
-use super::log::Log;
+use super::log::{Log, ends_row};
+use super::recovery::{log_at, rows_of};
 use super::{Queued, step_frame};
 use crate::RuntimeError;
 use crate::error::Difference;
 use crate::frame::Frame;
 use crate::layout::{Layout, Registered};
-use crate::store::{Cursor, Store};
+use crate::store::{BASE, Cursor, Store};
 use crate::task::{Outgoing, Publisher, Task};
 use merit_audit::{EmitterKey, ParsedLeaf, Signer};
 use merit_core::record::{AuditLeaf, ConfigEpoch, SealedLeaf};
-use merit_core::{Datum, Kind};
+use merit_core::{Datum, EventTime, Kind};
 use merit_topology::Topology;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -194,6 +195,8 @@ fn differing(path: &str, recorded: &serde_json::Value, computed: &serde_json::Va
 /// What a replay covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replayed {
+    /// Outside records before the base, which are not run again.
+    pub before: u64,
     /// Outside records that were run again.
     pub inputs: u64,
     /// Records that were compared, inputs included.
@@ -202,8 +205,10 @@ pub struct Replayed {
 
 /// Runs every outside record of a log again, in the order in which they were taken, and compares every record of every topic.
 /// Without the key, signatures are verified instead of made.
+///
+/// A log of which something was pruned starts at its base.
 pub fn replay(
-    store: &Store,
+    store: &Arc<Store>,
     topology: &Topology,
     registered: &[Registered],
     signer: Option<&Signer>,
@@ -211,31 +216,81 @@ pub fn replay(
 ) -> Result<Replayed, RuntimeError> {
     let layout = Arc::new(Layout::new(topology, registered));
     layout.check(store)?;
-    let mut tasks: Vec<Task> = (0..layout.tasks.len()).map(|task| Task::new(task, Arc::clone(&layout), merit_codec::fingerprint)).collect();
-    let mut comparison = Comparison::new(store, &layout, None, |_| 0);
-    let mut inputs = OutsideRecords::new(store, &layout)?;
-    let mut taken = 0;
-    while let Some((task, offset, frame)) = inputs.next()? {
-        let frame =
-            Frame::decode(&frame).ok_or_else(|| RuntimeError::Store { attempt: "read", cause: "a record cannot be read".into() })?;
-        if let Some(epoch) = (frame.kind() == Some(Kind::ConfigEpoch)).then(|| ConfigEpoch::decode(frame.payload)).flatten() {
-            comparison.emitter = EmitterKey::new(epoch.key_name, &epoch.emitter_key).ok();
-        }
-        comparison.expect_outside(layout.tasks[task].input, &frame)?;
-        step_frame(&mut tasks[task], offset, &frame, signer, &mut comparison)?;
-        comparison.lineage = tasks[task].lineage().to_owned();
-        while let Some(queued) = comparison.queue.pop_front() {
-            queued.run(&mut tasks, signer, &mut comparison)?;
-        }
-        taken += 1;
-        if taken % 10_000 == 0 {
-            progress(taken);
+    let mut rerun = Rerun::new(store, &layout, signer)?;
+    let before = rerun.outside;
+    while rerun.step()? {
+        if rerun.outside.is_multiple_of(10_000) {
+            progress(rerun.outside - before);
         }
     }
-    Ok(Replayed { inputs: taken, compared: comparison.finish()? })
+    Ok(Replayed { before, inputs: rerun.outside - before, compared: rerun.comparison.finish()? })
+}
+
+/// A log on its way through the pipeline a second time, one outside record after the other.
+pub(super) struct Rerun<'s> {
+    pub(super) tasks: Vec<Task>,
+    comparison: Comparison<'s>,
+    inputs: OutsideRecords<'s>,
+    signer: Option<&'s Signer>,
+    /// Outside records before the next one.
+    pub(super) outside: u64,
+    /// The largest time of one of them.
+    newest: EventTime,
+}
+
+impl<'s> Rerun<'s> {
+    /// Starts at the base, which is the beginning where nothing was pruned.
+    pub(super) fn new(store: &'s Arc<Store>, layout: &Arc<Layout>, signer: Option<&'s Signer>) -> Result<Rerun<'s>, RuntimeError> {
+        let base = log_at(store, layout, "base")?;
+        let fresh = |task| Task::new(task, Arc::clone(layout), merit_codec::fingerprint);
+        let mut tasks: Vec<Task> = (0..layout.tasks.len()).map(fresh).collect();
+        tasks.iter_mut().enumerate().try_for_each(|(at, task)| task.restore(&rows_of(store, layout, at, BASE)))?;
+        let mut comparison = Comparison::new(store, layout, None, |partition| base.end(partition));
+        comparison.configure(tasks[0].config());
+        comparison.lineage = tasks[0].lineage().to_owned();
+        let inputs = OutsideRecords::new(store, layout, &base)?;
+        Ok(Rerun { tasks, comparison, inputs, signer, outside: base.outside, newest: base.newest })
+    }
+
+    /// Runs the next outside record and all that follows from it; whether there was one.
+    pub(super) fn step(&mut self) -> Result<bool, RuntimeError> {
+        let Rerun { tasks, comparison, signer, .. } = self;
+        let Some((task, offset, frame)) = self.inputs.next()? else { return Ok(false) };
+        let frame =
+            Frame::decode(&frame).ok_or_else(|| RuntimeError::Store { attempt: "read", cause: "a record cannot be read".into() })?;
+        if frame.kind() == Some(Kind::ConfigEpoch) {
+            comparison.configure(frame.payload);
+        }
+        comparison.expect_outside(comparison.layout.tasks[task].input, &frame)?;
+        step_frame(&mut tasks[task], offset, &frame, *signer, comparison)?;
+        comparison.lineage = tasks[task].lineage().to_owned();
+        while let Some(queued) = comparison.queue.pop_front() {
+            queued.run(tasks, *signer, comparison)?;
+        }
+        self.outside = frame.sequence + 1;
+        self.newest = self.newest.max(frame.time);
+        Ok(true)
+    }
+
+    /// Offset of the next record of a partition.
+    pub(super) fn position(&self, partition: usize) -> u64 {
+        self.comparison.cursors[partition].position()
+    }
+
+    /// Where the log ended here, as a commit writes it.
+    pub(super) fn ends_row(&self) -> Vec<u8> {
+        ends_row(&self.comparison.layout, self.outside, self.newest, |partition| self.position(partition))
+    }
 }
 
 impl Comparison<'_> {
+    /// Takes the key that a ConfigEpoch names.
+    fn configure(&mut self, epoch: &[u8]) {
+        if let Some(epoch) = ConfigEpoch::decode(epoch) {
+            self.emitter = EmitterKey::new(epoch.key_name, &epoch.emitter_key).ok();
+        }
+    }
+
     /// The next record of the partition must be this outside record: what was written before it has been computed.
     fn expect_outside(&mut self, partition: usize, frame: &Frame<'_>) -> Result<(), RuntimeError> {
         let difference = match self.cursors[partition].next()? {
@@ -263,9 +318,10 @@ struct OutsideRecords<'s> {
 type OutsideRecord = (u64, u64, Vec<u8>);
 
 impl<'s> OutsideRecords<'s> {
-    fn new(store: &'s Store, layout: &Layout) -> Result<OutsideRecords<'s>, RuntimeError> {
+    fn new(store: &'s Store, layout: &Layout, from: &Log) -> Result<OutsideRecords<'s>, RuntimeError> {
         let tasks = layout.tasks.iter().enumerate();
-        let mut sources: Vec<_> = tasks.map(|(task, at)| (task, store.read(&layout.partitions[at.input], 0), None)).collect();
+        let mut sources: Vec<_> =
+            tasks.map(|(task, at)| (task, store.read(&layout.partitions[at.input], from.end(at.input)), None)).collect();
         for (_, cursor, next) in &mut sources {
             *next = next_outside(cursor)?;
         }

@@ -1,6 +1,7 @@
 //! Decisions as leaves of the task's audit chain, and the seals that cover everything else.
 
 use super::{Decision, IN_LEAF_ONLY, Outgoing, Outside, Sealed, Stopping, Task};
+use crate::Failpoint;
 use merit_audit::{Entry, Signer, Source};
 use merit_core::record::{AuditLeaf, SealedLeaf, SealedOutput, StreamSeal};
 use merit_core::{Datum, EventTime, Fault, Head, Key, Kind, List, Record};
@@ -109,6 +110,7 @@ impl Task {
 
     #[cold]
     fn make_seal(&mut self, newest: EventTime) {
+        Failpoint::SealDue.pass();
         let outside = &mut self.outside;
         let task = outside.layout.tasks[outside.number].clone();
         let names: Vec<String> = (0..self.nodes.len()).map(|at| outside.stream_name(task.first_stream + at as u16)).collect();
@@ -144,5 +146,6 @@ impl Task {
         });
         outside.sealed = Sealed { offset: self.position, time: Some(newest) };
         outside.outputs.iter_mut().zip(&self.nodes).for_each(|(output, node)| output.sealed = node.sequence);
+        Failpoint::SealMade.pass();
     }
 }

@@ -339,6 +339,17 @@ impl Task {
         &self.outside.config
     }
 
+    /// Whether a `stream.seal` covers a record that this task published.
+    pub fn is_sealed(&self, stream: u32, sequence: u64) -> bool {
+        let node = stream.checked_sub(self.outside.task().first_stream.into()).map(|node| node as usize);
+        node.and_then(|node| self.outside.outputs.get(node)).is_some_and(|output| sequence < output.sealed)
+    }
+
+    /// Behind the last input that a `stream.seal` covers.
+    pub fn sealed_inputs(&self) -> u64 {
+        self.outside.sealed.offset
+    }
+
     /// The lineage, once there is one.
     pub fn lineage(&self) -> &str {
         &self.outside.lineage

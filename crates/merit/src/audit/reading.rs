@@ -2,6 +2,7 @@
 
 use super::rule;
 use crate::decisions::{Published, Record, corrupt, kind_of};
+use crate::log::genesis;
 use merit_audit::{AuditFault, EmitterKey, Running};
 use merit_core::id::Hex;
 use merit_core::record::{ConfigEpoch, StreamSeal};
@@ -47,8 +48,8 @@ pub(super) struct Genesis {
 
 impl Genesis {
     pub(super) fn read(store: &Store, layout: &Layout) -> Result<Genesis, Broken> {
-        let first = &layout.partitions[layout.tasks[0].input];
-        let mut records = store.read(first, 0);
+        let first = genesis(layout);
+        let mut records = store.records(first);
         let frame = records.next()?.map(|(_, frame)| frame).filter(|frame| frame.kind() == Some(Kind::ConfigEpoch));
         let read = frame.and_then(|frame| {
             let epoch = ConfigEpoch::decode(frame.payload)?;
@@ -77,7 +78,7 @@ impl Census {
         let streams = layout.tasks.last().map_or(0, |task| usize::from(task.audit_stream()) + 1);
         let mut census = Census { partitions: vec![BTreeSet::new(); streams], epochs: BTreeSet::new() };
         for (at, partition) in layout.partitions.iter().enumerate() {
-            let mut records = store.read(partition, 0);
+            let mut records = store.records(partition);
             while let Some((offset, frame)) = records.next()? {
                 let kind = kind_of(partition, offset, &frame)?;
                 match (frame.is_outside(), census.partitions.get_mut(frame.stream as usize)) {
@@ -97,10 +98,20 @@ pub(super) struct Inputs<'s> {
     pub(super) cursor: Cursor<'s>,
     pub(super) running: Running,
     pub(super) to: u64,
+    /// The first offset that is left.
+    pub(super) start: u64,
     pub(super) seals: u64,
 }
 
 impl Inputs<'_> {
+    /// Takes a seal's word for records of which some were pruned, and goes on behind them.
+    pub(super) fn believe(&mut self, seal: &StreamSeal<'_>) -> Result<(), RuntimeError> {
+        while self.cursor.position() < seal.to_offset && self.cursor.next()?.is_some() {}
+        (self.running, self.to) = (Running(seal.inputs), seal.to_offset);
+        self.seals += 1;
+        Ok(())
+    }
+
     /// Goes on to an offset; whether the records up to there give that digest.
     pub(super) fn cover(&mut self, seal: &StreamSeal<'_>) -> Result<bool, RuntimeError> {
         while self.to < seal.to_offset {
@@ -120,6 +131,8 @@ pub(super) struct Outputs<'s> {
     pub(super) running: Running,
     /// Behind the last sequence that a seal covers.
     pub(super) to: u64,
+    /// Behind the last sequence that was pruned.
+    pub(super) start: u64,
     /// Records that a seal covers, and those behind them.
     pub(super) covered: u64,
     pub(super) open: u64,

@@ -66,7 +66,7 @@ pub(crate) fn good() -> Records {
 fn read(store: &Store) -> Records {
     let layout = layout();
     let of = |at: usize| {
-        let mut records = store.read(&layout.partitions[at], 0);
+        let mut records = store.records(&layout.partitions[at]);
         let mut all = Vec::new();
         while let Some((offset, frame)) = records.next().expect("readable") {
             all.push(Record::of(&layout, at, offset, &frame).expect("known"));

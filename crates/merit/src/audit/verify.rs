@@ -33,6 +33,18 @@ pub(super) struct Verified {
     /// Parents that have no leaf of their own and were found in topics.
     pub(super) parents: usize,
     pub(super) tasks: Vec<Covered>,
+    pub(super) pruned: Pruned,
+}
+
+/// What is believed for the sake of the leaves' signatures alone, since the records are gone.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Pruned {
+    /// Leaves whose record is gone.
+    pub(super) leaves: u64,
+    /// Seals over records of which some are gone.
+    pub(super) seals: u64,
+    /// Parents that are gone.
+    pub(super) parents: u64,
 }
 
 /// How much of what a task read and published its seals cover.
@@ -59,7 +71,7 @@ pub(super) fn verify(store: &Store, layout: &Layout, keys: Vec<EmitterKey>, mut 
     let keys = if key_from_log { vec![genesis.key()?] } else { keys };
     let audit = layout.find(AUDIT, 0).ok_or_else(|| fault(AUDIT, 0, 0, rule::ORIGIN, "the topology has no topic of that name"))?;
     let mut run = Verification::new(store, layout, &genesis, census, LogVerifier::new(&genesis.origin, keys))?;
-    let mut leaves = store.read(&layout.partitions[audit], 0);
+    let mut leaves = store.records(&layout.partitions[audit]);
     while let Some((index, frame)) = leaves.next()? {
         run.leaf(index, &frame)?;
         if index % 1_024 == 0 {
@@ -86,6 +98,7 @@ struct Verification<'s> {
     intake: Cursor<'s>,
     leaves: BTreeMap<&'static str, u64>,
     signatures: u64,
+    pruned: Pruned,
 }
 
 impl<'s> Verification<'s> {
@@ -99,15 +112,18 @@ impl<'s> Verification<'s> {
         let streams = Streams::new(layout, &genesis.lineage);
         let chain = |(at, task): (usize, &TaskLayout)| (format!("{}/{}/{}", task.name, task.partition, genesis.lineage), at);
         let input = |task: &TaskLayout| Inputs {
-            cursor: store.read(&layout.partitions[task.input], 0),
+            cursor: store.records(&layout.partitions[task.input]),
             running: Running::default(),
             to: 0,
+            start: store.start(&layout.partitions[task.input]),
             seals: 0,
         };
         let output = |(stream, partitions): (usize, &BTreeSet<usize>)| {
             let partitions: Vec<usize> = partitions.iter().copied().collect();
             let published = Published::new(store, layout, stream as u32, &partitions)?;
-            Ok(Outputs { name: streams.name(stream as u32).into(), published, running: Running::default(), to: 0, covered: 0, open: 0 })
+            let start = store.pruned().streams.get(&(stream as u32)).copied().unwrap_or(0);
+            let name = streams.name(stream as u32).into();
+            Ok(Outputs { name, published, running: Running::default(), to: 0, start, covered: 0, open: 0 })
         };
         let intake = layout.find(INTAKE, 0).ok_or_else(|| fault(INTAKE, 0, 0, rule::ORIGIN, "the topology has no topic of that name"))?;
         Ok(Verification {
@@ -115,9 +131,10 @@ impl<'s> Verification<'s> {
             types: Kind::ALL.iter().map(|kind| (leaf_type(*kind).to_string(), *kind)).collect(),
             inputs: layout.tasks.iter().map(input).collect(),
             outputs: census.partitions.iter().enumerate().map(output).collect::<Result<_, RuntimeError>>()?,
-            intake: store.read(&layout.partitions[intake], 0),
+            intake: store.records(&layout.partitions[intake]),
             leaves: BTreeMap::new(),
             signatures: 0,
+            pruned: Pruned::default(),
             store,
             layout,
             streams,
@@ -173,13 +190,22 @@ impl<'s> Verification<'s> {
 
     /// A decision against its record.
     fn record(&mut self, index: u64, envelope: &Envelope<'_>, task: usize, kind: Kind) -> Result<(), Broken> {
-        let record = match &envelope.source {
-            Source::Outside { topic, partition, offset } => self.outside(task, topic, *partition, *offset)?,
+        let (record, may_lack) = match &envelope.source {
+            Source::Outside { topic, partition, offset } => {
+                (self.outside(task, topic, *partition, *offset)?, *offset < self.inputs[task].start)
+            }
             Source::Inner { stream, sequence } => match self.streams.number(stream) {
-                Some(stream) if self.layout.tasks[task].owns(stream) => self.outputs[stream as usize].find(index, *sequence)?,
-                Some(_) | None => None,
+                Some(stream) if self.layout.tasks[task].owns(stream) => {
+                    let outputs = &mut self.outputs[stream as usize];
+                    (outputs.find(index, *sequence)?, *sequence < outputs.start)
+                }
+                Some(_) | None => (None, false),
             },
         };
+        if record.is_none() && may_lack {
+            self.pruned.leaves += 1;
+            return Ok(());
+        }
         let Some(record) = record else {
             let detail = format!("no topic holds the {} at {}", kind.name(), envelope.source);
             return Err(leaf_fault(index, envelope, rule::RECORD_MISSING, detail));
@@ -210,11 +236,16 @@ impl<'s> Verification<'s> {
                 format!("it covers {}/{} from offset {}, due is {due}", seal.topic, seal.partition, seal.from_offset),
             );
         }
-        if !inputs.cover(&seal)? {
+        let outputs = &mut self.outputs[usize::from(layout.first_stream)..usize::from(layout.audit_stream())];
+        let lacks = seal.from_offset < inputs.start
+            || outputs.iter().zip(seal.streams).any(|(outputs, sealed)| sealed.from_sequence < outputs.start);
+        self.pruned.seals += u64::from(lacks);
+        if seal.from_offset < inputs.start {
+            inputs.believe(&seal)?;
+        } else if !inputs.cover(&seal)? {
             let range = format!("{}/{} from offset {} to before {}", seal.topic, seal.partition, seal.from_offset, seal.to_offset);
             return refuse(rule::SEAL_INPUTS, format!("{range} does not hold what was read"));
         }
-        let outputs = &mut self.outputs[usize::from(layout.first_stream)..usize::from(layout.audit_stream())];
         if seal.streams.len() != outputs.len() {
             return refuse(rule::SEAL_RANGE, format!("it covers {} streams of {}", seal.streams.len(), outputs.len()));
         }
@@ -236,8 +267,12 @@ impl<'s> Verification<'s> {
         }
         let parents = self.verifier.unresolved();
         let found = existing(self.store, self.layout, &self.streams, &self.census, &parents)?;
+        let may_lack = |id: Uuid| {
+            self.streams.find(id).is_some_and(|(stream, sequence)| self.store.pruned().may_lack(stream, sequence)) && !found.contains(&id)
+        };
+        self.pruned.parents = parents.iter().filter(|id| may_lack(**id)).count() as u64;
         let tasks = self.covered()?;
-        let verified = self.verifier.finish(|id| found.contains(&id))?;
+        let verified = self.verifier.finish(|id| found.contains(&id) || may_lack(id))?;
         Ok(Verified {
             emitter: keys::write(&genesis.key_name, &genesis.public),
             origin: genesis.origin,
@@ -248,6 +283,7 @@ impl<'s> Verification<'s> {
             leaves: self.leaves,
             parents: parents.len(),
             tasks,
+            pruned: self.pruned,
         })
     }
 
@@ -276,6 +312,9 @@ fn cover(index: u64, envelope: &Envelope<'_>, outputs: &mut Outputs<'_>, sealed:
         return Err(leaf_fault(index, envelope, rule::SEAL_RANGE, format!("it covers {range}, due is {due}")));
     }
     outputs.pass(index, sealed.to_sequence)?;
+    if sealed.from_sequence < outputs.start {
+        outputs.running = Running(sealed.digest);
+    }
     if outputs.running.0 != sealed.digest {
         return Err(leaf_fault(index, envelope, rule::SEAL_OUTPUTS, format!("the topics do not hold what {range} was")));
     }
@@ -326,7 +365,7 @@ fn existing(store: &Store, layout: &Layout, streams: &Streams, census: &Census, 
     let mut found = HashSet::new();
     for (stream, wanted) in wanted {
         for partition in &census.partitions[stream as usize] {
-            let mut records = store.read(&layout.partitions[*partition], 0);
+            let mut records = store.records(&layout.partitions[*partition]);
             while let Some((_, frame)) = records.next()? {
                 if frame.stream == stream {
                     found.extend(wanted.get(&frame.sequence));

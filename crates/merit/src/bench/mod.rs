@@ -170,7 +170,7 @@ fn measured(watch: &Stopwatch, store: &Store, layout: &Layout) -> Result<Measure
     for partition in &layout.partitions {
         records += store.end(partition)?;
         if ["eval.promotions", "alloc.decisions", "alloc.applied"].contains(&partition.name.as_str()) {
-            decisions += decisions_in(store.read(partition, 0))?;
+            decisions += decisions_in(store.records(partition))?;
         }
     }
     Ok(Measured { cpu: cpu.as_secs_f64(), wall: wall.as_secs_f64(), written, disk: store.disk_bytes(), peak, records, decisions })

@@ -75,7 +75,7 @@ struct Copies {
 
 impl<'s> Written<'s> {
     fn new(store: &'s Store, layout: &Layout) -> Result<Written<'s>, RuntimeError> {
-        let partitions = layout.partitions.iter().map(|partition| Ok((store.read(partition, 0), 0, store.end(partition)?)));
+        let partitions = layout.partitions.iter().map(|partition| Ok((store.records(partition), 0, store.end(partition)?)));
         Ok(Written { partitions: partitions.collect::<Result<_, RuntimeError>>()? })
     }
 

@@ -8,7 +8,7 @@ use merit_core::id::Hex;
 use merit_core::record::{EvalReport, SealedLeaf};
 use merit_core::{Datum, Key, Kind, Uuid, record};
 use merit_runtime::frame::Frame;
-use merit_runtime::layout::Layout;
+use merit_runtime::layout::{Layout, Partition};
 use merit_runtime::store::Store;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -112,6 +112,14 @@ impl<'s> Finder<'s> {
         }
     }
 
+    /// Whether the record of that id may have been pruned.
+    pub(super) fn may_lack(&self, id: Uuid) -> bool {
+        match self.streams.find(id) {
+            Some((stream, sequence)) => self.store.pruned().may_lack(stream, sequence),
+            None => self.place_outside(id).is_some_and(|at| id.sequence() < self.store.start(&self.layout.partitions[at])),
+        }
+    }
+
     /// The records of those ids.
     pub(super) fn records(&self, ids: &[Uuid]) -> Result<Vec<Item>, Failure> {
         ids.iter().filter_map(|id| self.record(*id).transpose()).collect()
@@ -125,7 +133,7 @@ impl<'s> Finder<'s> {
     /// Backwards, since the topic of reports is the first and the largest.
     fn inner(&self, stream: u32, sequence: u64) -> Result<Option<Item>, Failure> {
         for (at, partition) in self.layout.partitions.iter().enumerate().rev() {
-            let mut records = self.store.read(partition, 0);
+            let mut records = self.store.records(partition);
             while let Some((offset, frame)) = records.next()? {
                 match frame.sequence.cmp(&sequence) {
                     Ordering::Equal if frame.stream == stream => return self.item(at, offset, &frame).map(Some),
@@ -139,14 +147,15 @@ impl<'s> Finder<'s> {
 
     /// An id of a record from outside carries its offset.
     fn outside(&self, id: Uuid) -> Result<Option<Item>, Failure> {
-        let offset = id.sequence();
-        for (at, partition) in self.layout.partitions.iter().enumerate() {
-            if Uuid::of_record(&format!("{}/{}", partition.name, partition.partition), offset) == id {
-                let mut records = self.store.read(partition, offset);
-                return records.next()?.map(|(offset, frame)| self.item(at, offset, &frame)).transpose();
-            }
-        }
-        Ok(None)
+        let Some(at) = self.place_outside(id).filter(|_| !self.may_lack(id)) else { return Ok(None) };
+        let mut records = self.store.read(&self.layout.partitions[at], id.sequence());
+        records.next()?.map(|(offset, frame)| self.item(at, offset, &frame)).transpose()
+    }
+
+    /// The partition whose records from outside have such ids.
+    fn place_outside(&self, id: Uuid) -> Option<usize> {
+        let place = |partition: &Partition| format!("{}/{}", partition.name, partition.partition);
+        self.layout.partitions.iter().position(|partition| Uuid::of_record(&place(partition), id.sequence()) == id)
     }
 
     /// Records of some topics that hold one of these byte strings, and that `wanted` takes.
@@ -165,7 +174,7 @@ impl<'s> Finder<'s> {
     fn each(&self, topics: &[&str], may: impl Fn(&Frame<'_>) -> bool, wanted: impl Fn(&Item) -> bool) -> Result<Vec<Item>, Failure> {
         let mut items = Vec::new();
         for at in topics.iter().filter_map(|topic| self.layout.all_of(topic)).flatten() {
-            let mut records = self.store.read(&self.layout.partitions[at], 0);
+            let mut records = self.store.records(&self.layout.partitions[at]);
             while let Some((offset, frame)) = records.next()? {
                 if may(&frame) {
                     items.extend(Some(self.item(at, offset, &frame)?).filter(&wanted));
@@ -182,7 +191,7 @@ impl<'s> Finder<'s> {
             let at = all.start + key.partition(all.len() as u32) as usize;
             let partition = &self.layout.partitions[at];
             let mut latest = None;
-            let mut records = self.store.read(partition, 0);
+            let mut records = self.store.records(partition);
             while let Some((offset, frame)) = records.next()? {
                 if frame.key == agent {
                     latest = Some(offset);
@@ -205,7 +214,7 @@ impl<'s> Finder<'s> {
         let mut waiting: HashMap<String, Vec<Uuid>> = HashMap::new();
         for at in self.layout.all_of("audit").into_iter().flatten() {
             let partition = &self.layout.partitions[at];
-            let mut leaves = self.store.read(partition, 0);
+            let mut leaves = self.store.records(partition);
             while let Some((index, frame)) = leaves.next()? {
                 kind_of(partition, index, &frame)?;
                 let Some(sealed) = SealedLeaf::decode(frame.payload) else { continue };
