@@ -11,7 +11,8 @@ use merit_tests::process::merit;
 use merit_tests::random::Random;
 
 fn open(directory: &Directory, checkpoint_inputs: u64) -> Engine {
-    try_open(directory, Options { checkpoint_inputs: Some(checkpoint_inputs), ..Options::default() }).unwrap_or_else(|error| panic!("{error}"))
+    try_open(directory, Options { checkpoint_inputs: Some(checkpoint_inputs), ..Options::default() })
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn try_open(directory: &Directory, options: Options) -> Result<Engine, RuntimeError> {
