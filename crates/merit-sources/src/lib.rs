@@ -2,6 +2,7 @@
 //!
 //! It turns bytes into [`merit_core::record::EvalReport`] or into a named rule that they break, and knows exactly which
 //! rows were taken, so that a killed import continues at the next one.
+//! It reads the machine's clock for one thing: a row that is ahead of it by too much ([`Source::refuse_future`]).
 //! It does not know topics, partitions, deduplication or what a score is, and it judges only what must hold for the
 //! record to exist: ranges, lengths and names are ingest's.
 //! Read in this order: [`report`] (rules), [`json`] and [`csv`] (one row), [`source`] (one file), [`merge`] (several),

@@ -6,6 +6,7 @@ use crate::mapping::Mapping;
 use crate::report::{self, MAX_ROW, Unreadable};
 use crate::rows::{Layout, Rows};
 use merit_core::record::EvalReport;
+use merit_core::time::rfc3339;
 use merit_core::{Code, Digest, Duration, EventTime, codes};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -400,13 +401,12 @@ impl Sorted {
 fn not_future(time: EventTime, future: Option<Duration>) -> Result<EventTime, Unreadable> {
     let Some(future) = future else { return Ok(time) };
     let now = now();
-    if time > now + future {
-        return Err(Unreadable::new(
-            report::TIMESTAMP_FUTURE,
-            format!("timestamp {time} is more than {future} after the clock of this machine, {now}"),
-        ));
+    if time <= now + future {
+        return Ok(time);
     }
-    Ok(time)
+    // The day is enough to see a clock that is wrong, and a run again says the same.
+    let detail = format!("timestamp {time} is more than {future} after the clock of this machine, on {:.10}", rfc3339(now));
+    Err(Unreadable::new(report::TIMESTAMP_FUTURE, detail))
 }
 
 fn now() -> EventTime {

@@ -81,7 +81,8 @@ fn what_is_no_directory_is_refused_by_name() {
         ("where nothing can be made", "/proc/merit".into()),
         ("a device", "/dev/null".into()),
     ] {
-        failed(what, &import(&path, ["-"]).input(good(0)).run(), "directory_open");
+        let arguments = ["--audit-key".into(), directory.key(), "-".into()];
+        failed(what, &import(&path, arguments).input(good(0)).run(), "directory_open");
     }
     assert_eq!(text(&directory.file("file")), "text");
 }

@@ -3,6 +3,7 @@
 use super::{failed, good, import, rejected, total};
 use flate2::{Compression, write::GzEncoder};
 use merit_tests::directory::{Directory, Profile};
+use merit_tests::dump::assert_equal;
 use merit_tests::write;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -186,4 +187,30 @@ fn a_pipe_that_closes_early_gives_what_it_gave() {
     assert_eq!((total(&summary, "accepted"), rejected(&directory)), (1, vec!["json_invalid".to_string()]));
     let done = import(&directory.data(), ["-"]).with(["--audit-key".into(), directory.key()]).input(&good(2).as_bytes()[..10]).run();
     assert_eq!((done.code, done.json()["rejectedByRule"]["json_invalid"].as_u64()), (Some(0), Some(2)));
+}
+
+/// Bad rows and rows of the future are taken once, wherever a run stopped.
+#[test]
+fn an_import_that_was_cut_off_goes_on_as_if_it_had_not_been() {
+    let row = |second: usize| match second % 10 {
+        3 => good(second).replace("2024-01-01", "9999-01-01"),
+        7 => good(second)[..20].into(),
+        _ => good(second),
+    };
+    let member = |from: usize, to: usize| gzip((from..to).map(|second| row(second) + "\n").collect::<String>().as_bytes());
+    let (first, second) = (member(0, 12_345), member(12_345, 20_000));
+    let whole = [&*first, &*second].concat();
+    let [once, twice] = [(); 2].map(|()| Directory::new(Profile::Default));
+    let file = once.file("a.jsonl.gz");
+    let import = |directory: &Directory, bytes: &[u8]| {
+        write(&file, bytes);
+        directory.import([&file]).run()
+    };
+    assert_eq!(import(&once, &whole).code, Some(0));
+    failed("cut off", &import(&twice, &whole[..first.len() + 20]), "source_cut_short");
+    let summary = import(&twice, &whole).json();
+    assert_eq!((summary["rowsBefore"].as_u64(), summary["rows"].as_u64()), (Some(12_345), Some(7_655)));
+    let classes = ["accepted", "rejected", "late"].map(|class| total(&summary, class));
+    assert_eq!((classes, rejected(&twice).len()), ([16_000, 4_000, 0], 4_000));
+    assert_equal("cut off or not", &once.dump(), &twice.dump());
 }
