@@ -25,8 +25,7 @@ impl<'t> Problems<'t> {
 
     /// Notes a problem at a byte of the text.
     pub(crate) fn add(&mut self, at: usize, message: impl Into<String>) {
-        let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
-        self.found.push((line, message.into()));
+        self.found.push((at, message.into()));
     }
 
     /// The value, if nothing is wrong.
@@ -37,9 +36,12 @@ impl<'t> Problems<'t> {
         }
     }
 
-    fn lines(mut self) -> Vec<String> {
-        self.found.sort_by_key(|(line, _)| *line);
-        self.found.into_iter().map(|(line, message)| format!("line {line}: {message}")).collect()
+    fn lines(self) -> Vec<String> {
+        let newlines: Vec<usize> = self.text.match_indices('\n').map(|(at, _)| at).collect();
+        let line = |at| 1 + newlines.partition_point(|newline| *newline < at);
+        let mut found: Vec<_> = self.found.into_iter().map(|(at, message)| (line(at), message)).collect();
+        found.sort_by_key(|(line, _)| *line);
+        found.into_iter().map(|(line, message)| format!("line {line}: {message}")).collect()
     }
 }
 

@@ -19,42 +19,52 @@ use toml::de::{DeTable, DeValue};
 /// Everything that is wrong with its form, by line; only faults of syntax where there are any.
 pub fn parse(text: &str) -> Result<Topology, Vec<Finding>> {
     let (table, faults) = DeTable::parse_recoverable(text);
+    let newlines = Newlines::of(text);
     if !faults.is_empty() {
-        return Err(by_line(faults.iter().map(|fault| syntax(text, fault)).collect()));
+        return Err(by_line(faults.iter().map(|fault| syntax(&newlines, fault)).collect()));
     }
     let mut lines = BTreeMap::new();
-    note_table(text, table.get_ref(), "", &mut lines);
+    note_table(&newlines, table.get_ref(), "", &mut lines);
     let document = Document { lines: Lines(lines), findings: RefCell::default() };
     let topology = read_topology(&document, table.get_ref());
     let findings = by_line(document.findings.into_inner());
     if findings.is_empty() { Ok(Topology { lines: document.lines, ..topology }) } else { Err(findings) }
 }
 
-fn syntax(text: &str, fault: &toml::de::Error) -> Finding {
-    Finding::new(rule::SYNTAX, fault.span().map_or(1, |span| line_of(text, span.start)), fault.message().trim())
+fn syntax(newlines: &Newlines, fault: &toml::de::Error) -> Finding {
+    Finding::new(rule::SYNTAX, fault.span().map_or(1, |span| newlines.line_of(span.start)), fault.message().trim())
 }
 
-/// The line of a byte, from 1.
-fn line_of(text: &str, byte: usize) -> usize {
-    1 + text.bytes().take(byte).filter(|byte| *byte == b'\n').count()
+/// Where the lines of a text end.
+struct Newlines(Vec<usize>);
+
+impl Newlines {
+    fn of(text: &str) -> Newlines {
+        Newlines(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of a byte, from 1.
+    fn line_of(&self, byte: usize) -> usize {
+        1 + self.0.partition_point(|newline| *newline < byte)
+    }
 }
 
-fn note_table(text: &str, table: &DeTable<'_>, at: &str, lines: &mut BTreeMap<String, usize>) {
+fn note_table(newlines: &Newlines, table: &DeTable<'_>, at: &str, lines: &mut BTreeMap<String, usize>) {
     for (key, value) in table {
         let at = join(at, key.get_ref());
-        lines.insert(at.clone(), line_of(text, key.span().start));
-        note_value(text, value.get_ref(), &at, lines);
+        lines.insert(at.clone(), newlines.line_of(key.span().start));
+        note_value(newlines, value.get_ref(), &at, lines);
     }
 }
 
-fn note_value(text: &str, value: &DeValue<'_>, at: &str, lines: &mut BTreeMap<String, usize>) {
+fn note_value(newlines: &Newlines, value: &DeValue<'_>, at: &str, lines: &mut BTreeMap<String, usize>) {
     if let Some(table) = value.as_table() {
-        note_table(text, table, at, lines);
+        note_table(newlines, table, at, lines);
     }
     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-        let line = line_of(text, item.span().start);
+        let line = newlines.line_of(item.span().start);
         let item_at = join(at, &index.to_string());
-        note_value(text, item.get_ref(), &item_at, lines);
+        note_value(newlines, item.get_ref(), &item_at, lines);
         lines.insert(item_at, line);
         if let Some(word) = item.get_ref().as_str() {
             lines.entry(join(at, word)).or_insert(line);

@@ -5,6 +5,7 @@ use crate::rule::{self, Rule};
 use crate::*;
 use merit_core::settings::Reader;
 use merit_core::{Duration, Problem, profile};
+use std::time::Instant;
 
 const REAL: &str = include_str!("../../../topology.toml");
 
@@ -458,4 +459,16 @@ fn a_file_cut_off_anywhere_is_refused_or_judged_but_never_panics() {
             }
         }
     }
+}
+
+/// To count the lines before each fault anew would take minutes.
+#[test]
+fn a_large_file_of_nothing_but_faults_does_not_hang() {
+    let start = Instant::now();
+    let syntax = parse(&"a b c\n".repeat(400_000)).unwrap_err();
+    assert_eq!((syntax.len(), syntax[399_999].line), (400_000, 400_000));
+    let unknown: String = (0..400_000).map(|number| format!("k{number} = 1\n")).collect();
+    let unknown = parse(&unknown).unwrap_err();
+    assert_eq!(unknown.last().map(|finding| finding.line), Some(400_000));
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }

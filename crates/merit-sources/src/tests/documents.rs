@@ -1,5 +1,6 @@
 use crate::{Mapping, Pool, Quota, pools};
 use merit_core::record::PoolState;
+use std::time::Instant;
 
 fn check<T: std::fmt::Debug>(parsed: Result<T, Vec<String>>, expected: &[&str]) {
     let found = parsed.err().unwrap_or_default();
@@ -91,4 +92,17 @@ fn a_pools_file_names_all_that_is_wrong_with_it() {
         pools::parse("[[pools]]\nname = 'a'\ncapacity = 9223372036854775\n[pools.quotas]\nx = 9223372036854775\ny = 1\n"),
         &["line 4: quotas of pool \"a\" sum to 9223372036854776, more than its capacity 9223372036854775"],
     );
+}
+
+/// To count the lines before each problem anew would take minutes.
+#[test]
+fn a_large_file_of_nothing_but_faults_does_not_hang() {
+    let start = Instant::now();
+    let problems = pools::parse(&"k = 1\n".repeat(400_000)).expect_err("a key twice");
+    assert_eq!(problems.len(), 1);
+    let unknown: String = (0..400_000).map(|number| format!("k{number} = 1\n")).collect();
+    let problems = pools::parse(&unknown).expect_err("unknown keys");
+    assert_eq!(problems.len(), 400_001);
+    assert_eq!(problems[400_000], "line 400000: unknown key `k399999`, expected one of pools");
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
