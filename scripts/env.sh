@@ -9,6 +9,7 @@ need_packages() {
     local missing=()
     command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(build-essential)
     compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/*/libclang*.so*' | grep -vq cpp || missing+=(libclang-dev)
+    command -v strace >/dev/null || missing+=(strace)
     [ "${#missing[@]}" -eq 0 ] && return
     echo "installing ${missing[*]}" >&2
     local as_root=()

@@ -49,6 +49,16 @@ impl Directory {
         directory
     }
 
+    /// A copy of this one as its files are.
+    pub fn copy(&self) -> Directory {
+        let copy = Directory::with_topology(self.topology.clone());
+        std::fs::create_dir(copy.data()).expect("a new directory");
+        for file in std::fs::read_dir(self.data()).expect("a data directory").flatten() {
+            std::fs::copy(file.path(), copy.data().join(file.file_name())).expect("a file can be copied");
+        }
+        copy
+    }
+
     /// The emitter key.
     pub fn key(&self) -> PathBuf {
         self.file("key")
@@ -92,6 +102,16 @@ impl Directory {
     /// Every record.
     pub fn dump(&self) -> Dump {
         dump::dump(&self.data(), &dump::topology(&self.topology))
+    }
+
+    /// Name of the stream of a record, with the lineage that the first leaf's chain has.
+    pub fn stream(&self, entry: &Entry) -> String {
+        let layout = Layout::new(&dump::topology(&self.topology), &registered());
+        let task = layout.task_of_stream(entry.stream).expect("a task wrote it");
+        let leaves = self.dump();
+        let chain = &dump::of_topic(&leaves, "audit").next().expect("a leaf").key;
+        let (_, lineage) = chain.rsplit_once('/').expect("a chain ends in its lineage");
+        format!("{}/{lineage}", task.stream_prefix(entry.stream as u16))
     }
 
     /// Records of `eval.reports`; none before a first commit.

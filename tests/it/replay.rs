@@ -189,7 +189,15 @@ fn an_import_onto_a_changed_log_stops_at_the_difference() {
         encoded(ScoreUpdated { observation: next(score.observation), ..score })
     });
     let before = changed.dump();
-    assert_named(&changed.import_trace().run(), &entry, "value.observation");
+    let refused = changed.import_trace().run();
+    assert_named(&refused, &entry, "value.observation");
+    let failure = refused.failure();
+    let stream = changed.stream(&entry);
+    assert!(stream.starts_with(&format!("evaluate/score-window/{}/", entry.partition)) && stream.len() > 80, "{stream} has no lineage");
+    let named = format!("(stream {stream}, sequence {})", entry.sequence);
+    assert!(failure["error"].as_str().is_some_and(|error| error.contains(&named)), "{failure} does not name {named}");
+    let way_out = "merit topology apply --new-lineage PARTITION --reason TEXT";
+    assert!(failure["hint"].as_str().is_some_and(|hint| hint.contains(way_out)), "{failure}");
     merit_tests::dump::assert_equal("after the refusal", &before, &changed.dump());
 }
 

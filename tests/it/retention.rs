@@ -162,11 +162,12 @@ fn a_death_at_any_step_of_a_prune_leaves_the_log_whole_or_cut() {
     let directory = imported("4d");
     let whole = directory.dump();
     let cut = left(&whole, &starts(&prune(&directory, &["--dry-run"])));
-    for point in Failpoint::ALL.iter().filter(|point| point.name().starts_with("prune.") || **point == Failpoint::CommitPacked) {
-        let directory = imported("4d");
+    let of_commit = [Failpoint::CommitPacked, Failpoint::CommitSynced];
+    for point in Failpoint::ALL.iter().filter(|point| point.name().starts_with("prune.") || of_commit.contains(point)) {
+        let directory = directory.copy();
         let dead = directory.call(["log", "prune"]).env("MERIT_FAILPOINT", format!("{}:1", point.name())).run();
         assert_eq!(dead.code, None, "{}: {dead:?}", point.name());
-        let is_cut = [Failpoint::PruneWritten, Failpoint::PruneReclaimed].contains(point);
+        let is_cut = [Failpoint::CommitSynced, Failpoint::PruneWritten, Failpoint::PruneReclaimed].contains(point);
         assert_equal(point.name(), if is_cut { &cut } else { &whole }, &directory.dump());
         directory.import_trace().ok();
         prune(&directory, &[]);

@@ -115,13 +115,13 @@ impl RowMap {
 
 impl Rows for RowMap {
     fn of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault> {
-        let parts = self.0.range((store.into(), key.into(), 0)..=(store.into(), key.into(), u32::MAX));
-        parts.map(|((_, key, part), bytes)| take(key, *part, bytes)).collect()
+        let mut parts = self.0.range((store.into(), key.into(), 0)..=(store.into(), key.into(), u32::MAX));
+        parts.try_for_each(|((_, key, part), bytes)| take(key, *part, bytes))
     }
 
     fn of_store(&self, store: &str, take: TakeRow<'_>) -> Result<(), Fault> {
         let from = self.0.range((store.into(), String::new(), 0)..);
-        from.take_while(|((name, ..), _)| name == store).map(|((_, key, part), bytes)| take(key, *part, bytes)).collect()
+        from.take_while(|((name, ..), _)| name == store).try_for_each(|((_, key, part), bytes)| take(key, *part, bytes))
     }
 }
 
@@ -277,9 +277,9 @@ impl<V: Row> Table<V> {
     /// Every key and value, in no order that may reach an output; for tables of few keys.
     pub fn iter(&mut self) -> Result<impl Iterator<Item = (&str, &V)>, Fault> {
         if let Some(cold) = self.cold.take() {
-            let mut names = Vec::new();
+            let mut names: Vec<Box<str>> = Vec::new();
             cold.of_store(V::STORE, &mut |key, _, _| {
-                if names.last().is_none_or(|last: &Box<str>| **last != *key) {
+                if names.last().is_none_or(|last| **last != *key) {
                     names.push(key.into());
                 }
                 Ok(())

@@ -19,6 +19,7 @@ codes! {
         BACKUP_MISSING "backup_missing" "there is no backup", "pass a directory that `merit backup` made; one that ends in .partial was cut short and is none";
         STORE_FAILED "store_failed" "the store could not be read or written", "check the disk; what was acknowledged is in the log, so run the command again when it is well";
         AUDIT_KEY "audit_key" "the file of the audit key cannot be used", "the file must hold 32 bytes as 64 hexadecimal digits and be readable by its owner alone (chmod 600); where there is none, one is made if the directory may be written";
+        AUDIT_KEY_MISSING "audit_key_missing" "the audit key is missing, and there is a log already", "put the file back, or pass the key that the log was begun with by --audit-key FILE";
         AUDIT_KEY_DIFFERS "audit_key_differs" "the audit key is not the one in force in this log", "pass the key that the log was begun with, by --audit-key FILE";
         STOPPED "stopped" "a processor stopped at an input that it should have taken", BUG;
     }
@@ -35,7 +36,9 @@ codes! {
     /// A check found a fault.
     CHECK exits 3 {
         BACKUP_DAMAGED "backup_damaged" "the backup is not what was written", "take another backup; nothing was restored from this one";
-        LOG_CORRUPT "log_corrupt" "a record in the log cannot be read", "restore the directory from a copy; `merit audit verify` tells how far it can be trusted";
+        STORE_DAMAGED "store_damaged" "a file of the store is damaged or missing", "keep the directory as it is and restore a backup of it beside it: `merit restore`";
+        STORE_CUT_SHORT "store_cut_short" "the store holds less than was acknowledged: its write-ahead log was cut or removed", "keep the directory as it is and restore a backup of it beside it: `merit restore`; if what is missing may be lost, remove its file ACKNOWLEDGED and run the command again";
+        LOG_CORRUPT "log_corrupt" "a record in the log cannot be read", "restore the directory from a backup; `merit audit verify` tells how far it can be trusted";
         LOG_DIFFERS "log_differs" "what is computed again differs from what is in the log", "keep a copy: the log was changed, or this program computes otherwise than the one that wrote it. Restore a copy or that program, or go on as a new lineage: `merit topology apply --new-lineage PARTITION --reason TEXT`";
     }
 }

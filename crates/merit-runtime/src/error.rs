@@ -87,6 +87,30 @@ pub enum RuntimeError {
         /// What was found.
         cause: String,
     },
+    /// A file of the store is damaged or missing.
+    #[error("the store is damaged: {cause}")]
+    Damaged {
+        /// What the store says, with the file.
+        cause: String,
+    },
+    /// The store holds less than was acknowledged.
+    #[error(
+        "the store in {path:?} ends at sequence {found}, and all up to {acknowledged} was on disk: its write-ahead log was cut or removed"
+    )]
+    CutShort {
+        /// The directory.
+        path: PathBuf,
+        /// The last sequence number in it.
+        found: u64,
+        /// The last that was acknowledged.
+        acknowledged: u64,
+    },
+    /// There is a log and no key.
+    #[error("the audit key {path:?} is missing, and there is a log already")]
+    KeyMissing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The key file cannot be used.
     #[error("could not use the audit key {path:?}: {cause}")]
     Key {
@@ -181,6 +205,9 @@ impl RuntimeError {
             RuntimeError::IsBackup { .. } => code::DIRECTORY_IS_BACKUP,
             RuntimeError::BackupMissing { .. } => code::BACKUP_MISSING,
             RuntimeError::BackupDamaged { .. } => code::BACKUP_DAMAGED,
+            RuntimeError::Damaged { .. } => code::STORE_DAMAGED,
+            RuntimeError::CutShort { .. } => code::STORE_CUT_SHORT,
+            RuntimeError::KeyMissing { .. } => code::AUDIT_KEY_MISSING,
             RuntimeError::Key { .. } => code::AUDIT_KEY,
             RuntimeError::KeyDiffers => code::AUDIT_KEY_DIFFERS,
             RuntimeError::Corrupt { .. } => code::LOG_CORRUPT,

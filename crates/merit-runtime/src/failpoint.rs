@@ -75,7 +75,9 @@ failpoints! {
     CommitPacking "commit.packing"
     /// The batch is built and not written.
     CommitPacked "commit.packed"
-    /// The commit is written and synced, and nobody was told.
+    /// The store synced the commit; `ACKNOWLEDGED` does not say so.
+    CommitSynced "commit.synced"
+    /// The commit is written and synced, and the worker was not told.
     CommitWritten "commit.written"
     /// The directory is open to be pruned.
     PruneBegins "prune.begins"

@@ -3,11 +3,12 @@
 //! | family | key | value |
 //! |---|---|---|
 //! | `log` | topic, 0, partition (u32), base offset (u64) | a batch ([`crate::frame`]) |
-//! | `state` | sub-topology, 0, partition (u32), store, 0, key, 0, part (u32) | a row, written at checkpoints |
+//! | `state` | sub-topology, 0, partition (u32), store, 0, length of the key (u16), key, part (u32) | a row, written at checkpoints |
 //! | `meta` | a word | where log, checkpoint and sources stand |
 //!
 //! Integers are big-endian, so that keys sort as they should.
 
+mod acknowledged;
 mod copy;
 mod view;
 
@@ -18,6 +19,7 @@ use crate::frame::{self, Frame};
 use crate::layout::Partition;
 use crate::pruned::Pruned;
 use crate::{Failpoint, RuntimeError, backup};
+use acknowledged::Acknowledged;
 use merit_core::table::TakeRow;
 use merit_core::{Datum, Fault, Rows};
 use rocksdb::{
@@ -46,6 +48,8 @@ pub struct Store {
     db: DB,
     path: PathBuf,
     write: WriteOptions,
+    /// Where commits are synced.
+    acknowledged: Option<Acknowledged>,
     pruned: Pruned,
 }
 
@@ -63,7 +67,16 @@ pub struct Commit {
 }
 
 fn failed(attempt: &'static str) -> impl Fn(rocksdb::Error) -> RuntimeError {
-    move |error| RuntimeError::Store { attempt, cause: error.into_string() }
+    move |error| match (is_damage(&error), error.into_string()) {
+        (true, cause) => RuntimeError::Damaged { cause },
+        (false, cause) => RuntimeError::Store { attempt, cause },
+    }
+}
+
+/// Whether files of the store do not hold what they should, or are not there.
+fn is_damage(error: &rocksdb::Error) -> bool {
+    let gone = error.kind() == rocksdb::ErrorKind::IOError && error.as_ref().contains("No such file");
+    error.kind() == rocksdb::ErrorKind::Corruption || gone
 }
 
 fn options() -> Options {
@@ -104,14 +117,24 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
 }
 
 impl Store {
+    /// Whether a directory holds a store.
+    pub fn exists(path: &Path) -> bool {
+        path.join("CURRENT").exists() || acknowledged::exists(path)
+    }
+
     /// Opens a directory to write, and makes it where there is none.
     pub fn open(path: &Path, sync: Sync) -> Result<Store, RuntimeError> {
         if path.join(backup::MANIFEST).exists() {
             return Err(RuntimeError::IsBackup { path: path.into() });
         }
         std::fs::create_dir_all(path).map_err(|error| RuntimeError::Open { path: path.into(), cause: error.to_string() })?;
+        let acknowledged = acknowledged::read(path)?;
         let db = DB::open_cf_descriptors(&options(), path, families()).map_err(|error| refused(path, error))?;
-        let store = Store::new(db, path, sync);
+        let mut store = Store::new(db, path, sync).check_whole(acknowledged)?;
+        if sync == Sync::Disk {
+            let file = Acknowledged::open(path).map_err(|error| RuntimeError::Open { path: path.into(), cause: error.to_string() })?;
+            store.acknowledged = Some(file);
+        }
         Failpoint::StoreOpened.pass();
         if store.meta("format")?.is_none() {
             store.commit(&mut Commit { meta: vec![("format".into(), FORMAT.into())], ..Commit::default() }, &[])?;
@@ -121,16 +144,26 @@ impl Store {
 
     /// Opens a directory to read what is in it now, beside its writer if it has one; nothing changes under the reader.
     pub fn open_to_read(path: &Path) -> Result<Store, RuntimeError> {
-        if !path.join("CURRENT").exists() {
+        if !Store::exists(path) {
             return Err(RuntimeError::Missing { path: path.into() });
         }
-        Store::new(view::open(path)?, path, Sync::System).check_format()
+        let acknowledged = acknowledged::read(path)?;
+        Store::new(view::open(path)?, path, Sync::System).check_whole(acknowledged)?.check_format()
     }
 
     fn new(db: DB, path: &Path, sync: Sync) -> Store {
         let mut write = WriteOptions::default();
         write.set_sync(sync == Sync::Disk);
-        Store { db, path: path.into(), write, pruned: Pruned::default() }
+        Store { db, path: path.into(), write, acknowledged: None, pruned: Pruned::default() }
+    }
+
+    /// Refuses a store that ends before what was acknowledged when it was opened.
+    fn check_whole(self, acknowledged: u64) -> Result<Store, RuntimeError> {
+        let found = self.db.latest_sequence_number();
+        match found < acknowledged {
+            true => Err(RuntimeError::CutShort { path: self.path.clone(), found, acknowledged }),
+            false => Ok(self),
+        }
     }
 
     fn check_format(self) -> Result<Store, RuntimeError> {
@@ -185,7 +218,10 @@ impl Store {
             batch.delete_range_cf(self.family("log"), log_key(partition, *from), log_key(partition, *to));
         }
         Failpoint::CommitPacked.pass();
-        self.db.write_opt(batch, &self.write).map_err(failed("commit to"))
+        self.db.write_opt(batch, &self.write).map_err(failed("commit to"))?;
+        Failpoint::CommitSynced.pass();
+        let told = self.acknowledged.as_ref().map_or(Ok(()), |file| file.write(self.db.latest_sequence_number()));
+        told.map_err(|error| RuntimeError::Store { attempt: "acknowledge a commit of", cause: error.to_string() })
     }
 
     /// A row of the meta family.
@@ -230,7 +266,7 @@ impl Store {
             let (key, value) = row.map_err(failed("read"))?;
             let Some(rest) = key.strip_prefix(prefix) else { break };
             let parsed = rest.split_last_chunk::<PART>().and_then(|(name, part)| {
-                let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?;
+                let name = std::str::from_utf8(name.get(2..)?).ok()?;
                 Some((name, u32::from_be_bytes(*part)))
             });
             let Some((name, part)) = parsed else {
@@ -301,14 +337,29 @@ impl Store {
 }
 
 fn refused(path: &Path, error: rocksdb::Error) -> RuntimeError {
-    let (path, cause) = (PathBuf::from(path), error.into_string());
+    let (is_damage, cause) = (is_damage(&error), error.into_string());
+    let path = PathBuf::from(path);
     if view::is_unfinished(&cause) {
         return RuntimeError::Missing { path };
+    }
+    if is_damage {
+        return RuntimeError::Damaged { cause: with_file(&path, cause) };
     }
     match cause.contains("While lock file") || cause.contains("lock hold by current process") {
         true => RuntimeError::InUse { owner: owner(&path), path },
         false => RuntimeError::Open { path, cause },
     }
+}
+
+/// Adds the file where RocksDB does not name it: so it is with the write-ahead log.
+fn with_file(path: &Path, cause: String) -> String {
+    if cause.contains(&*path.to_string_lossy()) || cause.contains("CURRENT") {
+        return cause;
+    }
+    let files = std::fs::read_dir(path).into_iter().flatten().flatten().map(|file| file.path());
+    let logs: Vec<String> =
+        files.filter(|file| file.extension().is_some_and(|end| end == "log")).map(|file| file.display().to_string()).collect();
+    format!("{cause} in {}", logs.join(" or "))
 }
 
 fn log_prefix(partition: &Partition) -> Vec<u8> {
@@ -341,10 +392,11 @@ pub fn state_prefix(sub_topology: &str, partition: u32, store: &str) -> Vec<u8> 
 
 /// The key of one row.
 pub fn state_key(prefix: &[u8], key: &str, part: u32) -> Vec<u8> {
-    let mut row = Vec::with_capacity(prefix.len() + key.len() + 5);
+    let length = u16::try_from(key.len()).expect("names have 256 bytes at most");
+    let mut row = Vec::with_capacity(prefix.len() + key.len() + 6);
     row.extend_from_slice(prefix);
+    row.extend_from_slice(&length.to_be_bytes());
     row.extend_from_slice(key.as_bytes());
-    row.push(0);
     row.extend_from_slice(&part.to_be_bytes());
     row
 }

@@ -82,8 +82,6 @@ const FORM: &[Broken] = &[
     broken("[topics.\"eval.late\"]", "sink", "retention = \"a week\"\nsink", &[(rule::WRONG_VALUE, "retention")]),
     broken("[topics.\"eval.late\"]", "sink", "retention = \"0d\"\nsink", &[(rule::WRONG_VALUE, "retention")]),
     broken("[topics.\"eval.late\"]", "sink", "retention = 7\nsink", &[(rule::WRONG_VALUE, "retention")]),
-    broken("[topics.audit]", "sink", "retention = \"7d\"\nsink", &[(rule::RETENTION_ELSEWHERE, "retention")]),
-    broken("[topics.\"alloc.applied\"]", "sink", "retention = \"7d\"\nsink", &[(rule::RETENTION_ELSEWHERE, "retention")]),
     // A table of a processor that the list leaves out.
     broken("[sub-topologies.evaluate]", "\"score-window\", ", "", &[(rule::UNKNOWN_FIELD, "[sub-topologies.evaluate.score-window]")]),
     broken("[sub-topologies.evaluate]", "\"score-window\", ", "\"score-window\", \"tally\", ", &[(rule::MISSING_FIELD, "processors")]),
@@ -117,6 +115,8 @@ const FLOW: &[Broken] = &[
         "[topics.outer]\nkey = \"k\"\npartitions = \"input\"\nrecords = [\"Approve\"]\nsource = [\"x\"]\nsink = true\n\n[topics",
         &[(rule::UNCLEAR_PARTITIONS, "partitions")],
     ),
+    broken("[topics.audit]", "sink", "retention = \"7d\"\nsink", &[(rule::RETENTION_ELSEWHERE, "retention")]),
+    broken("[topics.\"alloc.applied\"]", "sink", "retention = \"7d\"\nsink", &[(rule::RETENTION_ELSEWHERE, "retention")]),
     broken("[topics.\"eval.late\"]", "sink = true", "sink = false", &[(rule::TOPIC_WITHOUT_READER, "[topics")]),
     broken(
         "[parameters]",

@@ -62,18 +62,10 @@ fn failure(broken: Broken) -> Failure {
     match broken {
         Broken::Fault(fault) => Failure::new(code::AUDIT_FAULT, fault.to_string()).because(fault.rule.happened),
         // What the store or a batch cannot read is a changed log, not a failed disk.
-        Broken::Store(error) if is_corrupt(&error) => {
+        Broken::Store(error @ (RuntimeError::Corrupt { .. } | RuntimeError::Damaged { .. })) => {
             Failure::new(code::AUDIT_FAULT, format!("{}: {error}", rule::CORRUPT.name)).because(rule::CORRUPT.happened)
         }
         Broken::Store(error) => error.into(),
-    }
-}
-
-fn is_corrupt(error: &RuntimeError) -> bool {
-    match error {
-        RuntimeError::Corrupt { .. } => true,
-        RuntimeError::Open { cause, .. } | RuntimeError::Store { cause, .. } => cause.starts_with("Corruption"),
-        _ => false,
     }
 }
 

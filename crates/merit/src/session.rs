@@ -91,8 +91,10 @@ pub(crate) fn open(place: &Place, topology: &Topology, audit_key: Option<&PathBu
     std::fs::create_dir_all(&place.data_dir).map_err(no_directory)?;
     let path = key_path(place, audit_key);
     // A log that has begun goes on with its key alone: a new one would only be refused, and lie in the way of the right one.
-    let key = if audit_key.is_none() && place.data_dir.join("CURRENT").exists() { key::read(&path) } else { key::read_or_create(&path) };
-    let signer = Signer::new(&topology.key_name, &key?);
+    if audit_key.is_none() && !path.exists() && Store::exists(&place.data_dir) {
+        return Err(RuntimeError::KeyMissing { path }.into());
+    }
+    let signer = Signer::new(&topology.key_name, &key::read_or_create(&path)?);
     Ok(Engine::open(&place.data_dir, topology, &registry::registered(), signer, options)?)
 }
 

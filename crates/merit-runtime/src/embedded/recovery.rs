@@ -38,6 +38,7 @@ pub(super) fn recover(store: &Arc<Store>, layout: &Arc<Layout>, signer: &Signer)
         while let Some((offset, frame)) = inputs.next()? {
             super::step_frame(task, offset, &frame, Some(signer), &mut comparison)?;
             refolded += 1;
+            comparison.name_lineage(task.lineage());
         }
         comparison.finish()?;
         Failpoint::TaskRecovered.pass();

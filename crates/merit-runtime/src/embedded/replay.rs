@@ -35,6 +35,13 @@ impl<'s> Comparison<'s> {
         Comparison::new(store, layout, Some(task), |partition| from.end(partition))
     }
 
+    /// Tells how the streams of the log are called.
+    pub(super) fn name_lineage(&mut self, lineage: &str) {
+        if self.lineage != lineage {
+            self.lineage = lineage.to_owned();
+        }
+    }
+
     fn new(store: &'s Store, layout: &Arc<Layout>, task: Option<usize>, from: impl Fn(usize) -> u64) -> Comparison<'s> {
         let cursors = layout.partitions.iter().enumerate().map(|(at, partition)| store.read(partition, from(at))).collect();
         Comparison { layout: Arc::clone(layout), cursors, task, queue: VecDeque::new(), compared: 0, lineage: String::new(), emitter: None }
@@ -247,7 +254,7 @@ impl<'s> Rerun<'s> {
         tasks.iter_mut().enumerate().try_for_each(|(at, task)| task.restore(&rows_of(store, layout, at, BASE)))?;
         let mut comparison = Comparison::new(store, layout, None, |partition| base.end(partition));
         comparison.configure(tasks[0].config());
-        comparison.lineage = tasks[0].lineage().to_owned();
+        comparison.name_lineage(tasks[0].lineage());
         let inputs = OutsideRecords::new(store, layout, &base)?;
         Ok(Rerun { tasks, comparison, inputs, signer, outside: base.outside, newest: base.newest })
     }
@@ -263,7 +270,7 @@ impl<'s> Rerun<'s> {
         }
         comparison.expect_outside(comparison.layout.tasks[task].input, &frame)?;
         step_frame(&mut tasks[task], offset, &frame, *signer, comparison)?;
-        comparison.lineage = tasks[task].lineage().to_owned();
+        comparison.name_lineage(tasks[task].lineage());
         while let Some(queued) = comparison.queue.pop_front() {
             queued.run(tasks, *signer, comparison)?;
         }
