@@ -2,7 +2,7 @@
 
 use super::{FAMILIES, Store, failed, families, options};
 use crate::RuntimeError;
-use rocksdb::{DB, IteratorMode, WriteBatch, WriteOptions};
+use rocksdb::{DB, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -52,7 +52,9 @@ impl Store {
         let mut digest = Sha256::new();
         let (mut rows, mut bytes) = (0, 0);
         for (number, family) in FAMILIES.into_iter().enumerate() {
-            for row in self.db.iterator_cf(self.family(family), IteratorMode::Start) {
+            let mut whole = ReadOptions::default();
+            whole.set_total_order_seek(true);
+            for row in self.db.iterator_cf_opt(self.family(family), whole, IteratorMode::Start) {
                 let (key, value) = row.map_err(failed("read"))?;
                 digest.update([number as u8]);
                 for part in [&key, &value] {
