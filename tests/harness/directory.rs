@@ -7,7 +7,7 @@ use merit::registry::registered;
 use merit_core::Datum;
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::Layout;
-use merit_runtime::store::{BASE, Commit, Store, Sync, state_key};
+use merit_runtime::store::{BASE, Commit, Store, Sync};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -152,10 +152,7 @@ impl Directory {
         let from = Store::open_to_read(&self.data()).unwrap_or_else(|error| panic!("{error}"));
         let rows = from.meta_under("").unwrap_or_else(|error| panic!("{error}"));
         commit.meta = rows.into_iter().filter(|(key, _)| has_meta(key)).collect();
-        let copied = from.state(state, |key, part, row| {
-            commit.state.push((state_key(state, key, part), row.to_vec()));
-            Ok(())
-        });
+        let copied = from.state_rows(state, |key, row| commit.state.push(([state, key].concat(), row.to_vec())));
         copied.unwrap_or_else(|error| panic!("{error}"));
         let copy = Directory::with_topology(self.topology.clone());
         let store = Store::open(&copy.data(), Sync::System).unwrap_or_else(|error| panic!("{error}"));

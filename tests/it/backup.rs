@@ -94,7 +94,7 @@ fn the_key_is_copied_on_demand_alone() {
     merit(&["import", "-"]).with([&two]).ok();
     let mode = std::fs::metadata(two.join("audit.key")).expect("it was copied").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    merit(&["import", "-"]).with([&one]).run().refused(1, "audit_key");
+    merit(&["import", "-"]).with([&one]).run().refused(1, "audit_key_missing");
     assert!(!one.join("audit.key").exists(), "another key was made for a log that has one");
     merit(&["import", "-"]).with([&one]).with(["--audit-key"]).with([data.join("audit.key")]).ok();
     std::fs::remove_file(data.join("audit.key")).expect("it was made");

@@ -209,7 +209,7 @@ fn a_missing_file_of_a_directory_at_rest_is_never_read_over() {
         let (place, aside) = (directory.data().join(&table), directory.file("aside"));
         std::fs::rename(&place, &aside).expect("it is there");
         let read = directory.call(["log", "cat", "eval.scores"]).run();
-        read.refused(1, "directory_open");
+        read.refused(3, "store_damaged");
         assert!(read.failure()["error"].to_string().contains(&table), "{read:?}");
         std::fs::rename(&aside, &place).expect("it is there");
     }

@@ -339,7 +339,7 @@ fn directories_that_cannot_be_used_are_refused_by_name() {
     import(std::path::Path::new("/proc/merit")).refused(1, "directory_open");
     std::fs::create_dir(folder.file("other")).expect("a new folder");
     write(&folder.file("other").join("CURRENT"), "MANIFEST-000001\n");
-    import(&folder.file("other")).refused(1, "directory_open");
+    import(&folder.file("other")).refused(3, "store_damaged");
 }
 
 #[test]

@@ -149,12 +149,21 @@ fn nothing_unsealed_or_unsaved_goes() {
     let cuts = prune(&directory, &[]);
     assert!(cuts.iter().any(|cut| cut["removed"].as_u64() > Some(0)), "{cuts:?}");
     assert_eq!(directory.inputs(), taken);
+    directory.call(["audit", "verify"]).ok();
     let done = import().ok().json();
     assert!(done["refolded"].as_u64() > Some(0), "there was a tail: {done}");
     let undisturbed = keeping("1ms");
     undisturbed.import_trace().ok();
     assert_equal("behind the tail", &left(&undisturbed.dump(), &starts(&cuts)), &directory.dump());
     assert_proved(&directory);
+
+    // Now all is saved, and old but for the last day: what no seal covers is left.
+    let cuts = prune(&directory, &[]);
+    assert_equal("all that may go", &left(&undisturbed.dump(), &starts(&cuts)), &directory.dump());
+    let verified = directory.call(["audit", "verify"]).ok().json();
+    let open: u64 = verified["tasks"].as_array().into_iter().flatten().filter_map(|task| task["notYetSealed"]["inputs"].as_u64()).sum();
+    assert!(open > 0, "{verified}");
+    assert_eq!(directory.replay().code, Some(0));
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub fn restore(from: &Path, to: &Path, layout: &Layout, progress: impl FnMut(u64
         let store = Store::open_to_read(from).map_err(|error| damaged(error.to_string()))?;
         layout.check(&store)?;
         let content = store.copy_to(part, progress).map_err(|error| match error {
-            RuntimeError::Store { attempt: "read", cause } => damaged(cause),
+            RuntimeError::Damaged { cause } | RuntimeError::Store { attempt: "read", cause } => damaged(cause),
             error => error,
         })?;
         if manifest != as_json(&content) {

@@ -27,7 +27,7 @@ use rocksdb::{
     WriteBatch, WriteOptions,
 };
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 const FORMAT: &str = "1";
 /// Bytes of a row's part, at the end of its key.
@@ -51,6 +51,8 @@ pub struct Store {
     /// Where commits are synced.
     acknowledged: Option<Acknowledged>,
     pruned: Pruned,
+    /// Why a task could not read its rows: a processor only knows that it stopped.
+    unread: Mutex<Option<RuntimeError>>,
 }
 
 /// What one commit writes, all or nothing.
@@ -154,7 +156,7 @@ impl Store {
     fn new(db: DB, path: &Path, sync: Sync) -> Store {
         let mut write = WriteOptions::default();
         write.set_sync(sync == Sync::Disk);
-        Store { db, path: path.into(), write, acknowledged: None, pruned: Pruned::default() }
+        Store { db, path: path.into(), write, acknowledged: None, pruned: Pruned::default(), unread: Mutex::default() }
     }
 
     /// Refuses a store that ends before what was acknowledged when it was opened.
@@ -182,6 +184,11 @@ impl Store {
             self.pruned = Pruned::decode(&bytes).ok_or_else(unreadable)?;
         }
         Ok(self)
+    }
+
+    /// Why a task stopped: what it could not read, where that is the reason.
+    pub(crate) fn cause(&self, stopped: RuntimeError) -> RuntimeError {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(stopped)
     }
 
     /// What was pruned when the directory was opened.
@@ -243,13 +250,13 @@ impl Store {
         self.scan(prefix, prefix, whole, each)
     }
 
-    /// Gives every row of the base by the key that it had as state.
-    pub(crate) fn base(&self, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), RuntimeError> {
+    /// Gives every state row whose key begins with `under`, by the rest of its key.
+    pub fn state_rows(&self, under: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Result<(), RuntimeError> {
         let mut whole = ReadOptions::default();
         whole.set_total_order_seek(true);
-        for row in self.db.iterator_cf_opt(self.family("state"), whole, IteratorMode::From(BASE, Direction::Forward)) {
+        for row in self.db.iterator_cf_opt(self.family("state"), whole, IteratorMode::From(under, Direction::Forward)) {
             let (key, value) = row.map_err(failed("read"))?;
-            let Some(key) = key.strip_prefix(BASE) else { break };
+            let Some(key) = key.strip_prefix(under) else { break };
             each(key, &value);
         }
         Ok(())
@@ -442,7 +449,13 @@ impl TaskRows {
                 RuntimeError::Store { attempt: "read", cause }
             })
         });
-        read.map_err(|error| refused.unwrap_or_else(|| Fault(error.to_string())))
+        read.map_err(|error| {
+            refused.unwrap_or_else(|| {
+                let fault = Fault(error.to_string());
+                *self.store.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                fault
+            })
+        })
     }
 }
 

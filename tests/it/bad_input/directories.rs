@@ -3,7 +3,7 @@
 use super::{failed, good, import, total};
 use merit_runtime::store::{Commit, Store, Sync};
 use merit_tests::directory::{Directory, Profile};
-use merit_tests::process::Call;
+use merit_tests::process::{Call, Done};
 use merit_tests::{text, write};
 use std::fs::{Permissions, create_dir, remove_file, set_permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -23,9 +23,9 @@ fn mode(path: &Path, mode: u32) {
 const DAMAGE: [Damage; 14] = [
     ("another format", |directory| format(directory, "99"), "directory_format"),
     ("no format", |directory| format(directory, ""), "directory_format"),
-    ("CURRENT empty", |directory| write(&directory.data().join("CURRENT"), ""), "directory_open"),
-    ("CURRENT to nowhere", |directory| write(&directory.data().join("CURRENT"), "MANIFEST-999999\n"), "directory_open"),
-    ("CURRENT lost", |directory| remove_file(directory.data().join("CURRENT")).expect("it is there"), "directory_open"),
+    ("CURRENT empty", |directory| write(&directory.data().join("CURRENT"), ""), "store_damaged"),
+    ("CURRENT to nowhere", |directory| write(&directory.data().join("CURRENT"), "MANIFEST-999999\n"), "store_damaged"),
+    ("CURRENT lost", |directory| remove_file(directory.data().join("CURRENT")).expect("it is there"), "store_damaged"),
     ("no permission to write", |directory| mode(&directory.data(), 0o500), "directory_open"),
     ("no permission at all", |directory| mode(&directory.data(), 0), "directory_open"),
     ("key lost", |directory| remove_file(directory.key()).expect("it is there"), "audit_key_differs"),
@@ -72,17 +72,17 @@ fn what_is_no_directory_is_refused_by_name() {
     create_dir(directory.file("other")).expect("a new folder");
     write(&directory.file("other").join("CURRENT"), "not of Merit\n");
     symlink("loop", directory.file("loop")).expect("a new link");
+    let import = |path: &Path| -> Done { import(path, ["--audit-key".into(), directory.key(), "-".into()]).input(good(0)).run() };
+    failed("a directory of something else", &import(&directory.file("other")), "store_damaged");
     for (what, path) in [
         ("a file", directory.file("file")),
         ("below a file", directory.file("file").join("x")),
-        ("a directory of something else", directory.file("other")),
         ("a link to itself", directory.file("loop")),
         ("a name too long", directory.file(&"x".repeat(300))),
         ("where nothing can be made", "/proc/merit".into()),
         ("a device", "/dev/null".into()),
     ] {
-        let arguments = ["--audit-key".into(), directory.key(), "-".into()];
-        failed(what, &import(&path, arguments).input(good(0)).run(), "directory_open");
+        failed(what, &import(&path), "directory_open");
     }
     assert_eq!(text(&directory.file("file")), "text");
 }

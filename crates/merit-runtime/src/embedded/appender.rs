@@ -54,13 +54,13 @@ impl Appender {
         self.log.append(record)
     }
 
-    /// Whether the driver should commit now.
+    /// Whether the driver should commit now; `taken` outside records are not appended yet.
     #[inline]
-    pub fn commit_due(&mut self) -> bool {
+    pub fn commit_due(&mut self, taken: u64) -> bool {
         let Runtime { commit_bytes, pending_bytes, .. } = self.runtime;
         let waiting = self.log.bytes as u64;
         match self.options.commit_records {
-            Some(records) => self.uncommitted >= records,
+            Some(records) => self.uncommitted + taken >= records,
             None => waiting >= commit_bytes && (waiting >= pending_bytes || !self.committer.busy()),
         }
     }

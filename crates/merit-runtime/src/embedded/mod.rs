@@ -108,7 +108,7 @@ impl Engine {
         let layout = Arc::new(Layout::new(topology, registered));
         let store = Arc::new(Store::open(path, options.sync)?);
         let is_upgraded = recovery::is_upgraded(&store, options.logic_version)?;
-        let (tasks, log, refolded) = recovery::recover(&store, &layout, &signer)?;
+        let (tasks, log, refolded) = recovery::recover(&store, &layout, &signer).map_err(|error| store.cause(error))?;
         Failpoint::Recovered.pass();
         let mut engine = Engine {
             tasks,
@@ -214,7 +214,7 @@ impl Engine {
             std::hint::black_box(warmed.fold(0, u64::wrapping_add));
         }
         for (place, at) in waiting.iter().enumerate() {
-            self.run(at, key_of(at), &arena[at.payload..end_of(place)])?;
+            self.run(at, key_of(at), &arena[at.payload..end_of(place)]).map_err(|error| self.appender.store.cause(error))?;
         }
         (self.arena, self.waiting) = (arena, waiting);
         self.arena.clear();
@@ -252,7 +252,7 @@ impl Engine {
     /// Whether the driver should commit now.
     #[inline]
     pub fn commit_due(&mut self) -> bool {
-        self.appender.commit_due()
+        self.appender.commit_due(self.waiting.len() as u64)
     }
 
     /// Commits everything taken so far, with `meta` beside it; waits for the commit before this one.

@@ -3,7 +3,7 @@
 use super::log::{EndsRow, Log};
 use super::replay::Comparison;
 use crate::layout::Layout;
-use crate::store::{Commit, Store, TaskRows};
+use crate::store::{BASE, Commit, Store, TaskRows};
 use crate::task::Task;
 use crate::{Failpoint, RuntimeError};
 use merit_audit::Signer;
@@ -56,7 +56,7 @@ pub(super) fn rows_of(store: &Arc<Store>, layout: &Layout, task: usize, under: &
 fn rebuild(store: &Store) -> Result<(), RuntimeError> {
     let Some(base) = store.meta("base")? else { return Ok(()) };
     let mut commit = Commit { meta: vec![("checkpoint".into(), base)], ..Commit::default() };
-    store.base(|key, row| commit.state.push((key.to_vec(), row.to_vec())))?;
+    store.state_rows(BASE, |key, row| commit.state.push((key.to_vec(), row.to_vec())))?;
     store.commit(&mut commit, &[])
 }
 

@@ -236,6 +236,7 @@ pub fn replay(
 /// A log on its way through the pipeline a second time, one outside record after the other.
 pub(super) struct Rerun<'s> {
     pub(super) tasks: Vec<Task>,
+    store: &'s Store,
     comparison: Comparison<'s>,
     inputs: OutsideRecords<'s>,
     signer: Option<&'s Signer>,
@@ -251,16 +252,21 @@ impl<'s> Rerun<'s> {
         let base = log_at(store, layout, "base")?;
         let fresh = |task| Task::new(task, Arc::clone(layout), merit_codec::fingerprint);
         let mut tasks: Vec<Task> = (0..layout.tasks.len()).map(fresh).collect();
-        tasks.iter_mut().enumerate().try_for_each(|(at, task)| task.restore(&rows_of(store, layout, at, BASE)))?;
+        let mut restored = tasks.iter_mut().enumerate();
+        restored.try_for_each(|(at, task)| task.restore(&rows_of(store, layout, at, BASE))).map_err(|error| store.cause(error))?;
         let mut comparison = Comparison::new(store, layout, None, |partition| base.end(partition));
         comparison.configure(tasks[0].config());
         comparison.name_lineage(tasks[0].lineage());
         let inputs = OutsideRecords::new(store, layout, &base)?;
-        Ok(Rerun { tasks, comparison, inputs, signer, outside: base.outside, newest: base.newest })
+        Ok(Rerun { tasks, store, comparison, inputs, signer, outside: base.outside, newest: base.newest })
     }
 
     /// Runs the next outside record and all that follows from it; whether there was one.
     pub(super) fn step(&mut self) -> Result<bool, RuntimeError> {
+        self.run_next().map_err(|error| self.store.cause(error))
+    }
+
+    fn run_next(&mut self) -> Result<bool, RuntimeError> {
         let Rerun { tasks, comparison, signer, .. } = self;
         let Some((task, offset, frame)) = self.inputs.next()? else { return Ok(false) };
         let frame =

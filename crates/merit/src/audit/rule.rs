@@ -20,5 +20,6 @@ codes! {
         SEAL_RANGE "seal_range" "a seal does not go on where the one before it ended", REMEDY;
         SEAL_INPUTS "seal_inputs" "what was read is not what the seal covers", REMEDY;
         SEAL_OUTPUTS "seal_outputs" "what was published is not what the seal covers", REMEDY;
+        SEAL_MISSING "seal_missing" "records were pruned that no seal covers", REMEDY;
     }
 }

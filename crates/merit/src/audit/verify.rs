@@ -265,6 +265,7 @@ impl<'s> Verification<'s> {
         if let Some((stream, sequence)) = next_intake(&mut self.intake, |left| left.map(|left| (left.stream.to_owned(), left.sequence)))? {
             return Err(fault(&stream, sequence, end, rule::LEAF_MISSING, format!("a leaf of {INTAKE} is not in the audit log")));
         }
+        self.check_pruned_is_sealed(end)?;
         let parents = self.verifier.unresolved();
         let found = existing(self.store, self.layout, &self.streams, &self.census, &parents)?;
         let may_lack = |id: Uuid| {
@@ -285,6 +286,25 @@ impl<'s> Verification<'s> {
             tasks,
             pruned: self.pruned,
         })
+    }
+
+    /// Only what a seal covers may be gone.
+    fn check_pruned_is_sealed(&self, end: u64) -> Result<(), Broken> {
+        let inputs = self.layout.tasks.iter().zip(&self.inputs).map(|(task, inputs)| {
+            let partition = &self.layout.partitions[task.input];
+            (format!("{}/{}", partition.name, partition.partition), inputs.to, inputs.start)
+        });
+        let outputs = self.outputs.iter().map(|outputs| (outputs.name.clone(), outputs.to, outputs.start));
+        match inputs.chain(outputs).find(|(_, sealed, start)| start > sealed) {
+            Some((place, sealed, start)) => Err(fault(
+                &place,
+                sealed,
+                end,
+                rule::SEAL_MISSING,
+                format!("it was pruned before {start}, and seals cover what is before {sealed}"),
+            )),
+            None => Ok(()),
+        }
     }
 
     fn covered(&self) -> Result<Vec<Covered>, RuntimeError> {

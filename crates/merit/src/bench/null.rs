@@ -51,7 +51,7 @@ pub(super) fn run(task: &Task) -> Result<Measured, Failure> {
                 output.append(&mut appender, &mut scratch);
             }
             taken += 1;
-            if appender.commit_due() {
+            if appender.commit_due(0) {
                 appender.commit(Commit::default())?;
             }
         }
