@@ -15,4 +15,5 @@ mod kill;
 mod oracle;
 mod replay;
 mod seed_001;
+mod simulation;
 mod topology;
