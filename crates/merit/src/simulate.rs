@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{registry, session};
+use crate::{code, registry, session};
 use clap::Args;
 use merit_runtime::sim::{Broken, Run, Simulation};
 use merit_topology::{Partitions, Topology};
@@ -80,7 +80,7 @@ fn one(seed: u64, out: &mut Output) -> Result<(), Failure> {
     if out.json {
         out.line(json(&run).to_string())?;
     } else {
-        out.line(format!("seed {seed}: {} steps, trace {:016x}", run.steps, run.trace))?;
+        out.line(format!("seed {seed}: {} steps, {} copies fenced, trace {:016x}", run.steps, run.fenced, run.trace))?;
         let row = |(name, count): (String, u64)| vec![name, count.to_string()];
         out.line("\nFaults")?;
         out.table(&run.faults.iter().map(|(fault, count)| row((fault.name().into(), *count))).collect::<Vec<_>>())?;
@@ -90,11 +90,7 @@ fn one(seed: u64, out: &mut Output) -> Result<(), Failure> {
         out.table(&run.records.iter().map(|(name, count)| row(((*name).into(), *count))).collect::<Vec<_>>())?;
     }
     if run != again {
-        return Err(Failure::check(
-            "not_reproducible",
-            format!("seed {seed} ran otherwise the second time"),
-            "this is a bug of Merit: report it",
-        ));
+        return Err(Failure::new(&code::SIMULATION_VARIES, format!("seed {seed} ran otherwise the second time")));
     }
     run.broken.as_ref().map_or(Ok(()), |broken| Err(failure(&run, broken)))
 }
@@ -145,15 +141,15 @@ fn each(from: u64, seeds: u64, mut then: impl FnMut(Run)) {
 
 fn failure(run: &Run, broken: &Broken) -> Failure {
     let message = format!("seed {} broke the rule `{}` after {} steps, trace {:016x}", run.seed, broken.invariant, run.steps, run.trace);
-    Failure::check("simulation_failed", message, format!("`merit simulate --seed {}` runs it again", run.seed))
-        .because(broken.detail.clone())
+    let hint = format!("`merit simulate --seed {}` runs it again", run.seed);
+    Failure::new(&code::SIMULATION_FAILED, message).because(broken.detail.clone()).hint(hint)
 }
 
 fn json(run: &Run) -> Value {
     let faults: BTreeMap<&str, u64> = run.faults.iter().map(|(fault, count)| (fault.name(), *count)).collect();
     let crashes: BTreeMap<String, u64> = run.crashes.iter().map(|(step, count)| (format!("{step:?}"), *count)).collect();
     let broken = run.broken.as_ref().map(|broken| json!({ "rule": broken.invariant, "detail": broken.detail }));
-    json!({ "seed": run.seed, "steps": run.steps, "trace": format!("{:016x}", run.trace), "faults": faults, "crashes": crashes,
+    json!({ "seed": run.seed, "steps": run.steps, "fenced": run.fenced, "trace": format!("{:016x}", run.trace), "faults": faults, "crashes": crashes,
         "records": run.records, "virtualSeconds": run.virtual_milliseconds as f64 / 1e3, "broken": broken })
 }
 
@@ -163,6 +159,7 @@ struct Total {
     seeds: u64,
     failed: u64,
     steps: u64,
+    fenced: u64,
     virtual_milliseconds: u64,
     /// Faults of the run with the fewest.
     fewest: Option<u64>,
@@ -176,6 +173,7 @@ impl Total {
         self.seeds += 1;
         self.failed += u64::from(run.broken.is_some());
         self.steps += run.steps;
+        self.fenced += run.fenced;
         self.virtual_milliseconds += run.virtual_milliseconds;
         let faults: u64 = run.faults.values().sum();
         self.fewest = Some(self.fewest.map_or(faults, |fewest| fewest.min(faults)));
@@ -187,7 +185,7 @@ impl Total {
     fn print(&self, seconds: f64, out: &mut Output) -> Result<(), Failure> {
         let virtual_seconds = self.virtual_milliseconds as f64 / 1e3;
         if out.json {
-            let value = json!({ "seeds": self.seeds, "failed": self.failed, "steps": self.steps, "fewestFaults": self.fewest,
+            let value = json!({ "seeds": self.seeds, "failed": self.failed, "steps": self.steps, "fenced": self.fenced, "fewestFaults": self.fewest,
                 "faults": self.faults, "crashes": self.crashes, "records": self.records,
                 "virtualSeconds": virtual_seconds, "seconds": seconds });
             return out.line(value.to_string());

@@ -21,7 +21,7 @@ use crate::frame::Frame;
 use crate::store::{key_and_part, state_prefix};
 use crate::task::{Outgoing, Publisher, Task};
 use crate::{RuntimeError, layout::Layout};
-use merit_audit::{ChainHead, ParsedLeaf, leaf_type};
+use merit_audit::{ChainHead, EmitterKey, LogVerifier, ParsedLeaf, leaf_type};
 use merit_core::record::{AggregateDelta, EvalReport, Progress, ScoreUpdated, SealedLeaf, Tick, Transfer, TransferState};
 use merit_core::{Datum, Duration, EventTime, Head, Kind, List, Payload, Shape, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +66,8 @@ pub(crate) struct Checker {
     ids: BTreeSet<Uuid>,
     parents: BTreeSet<Uuid>,
     lineage: Option<String>,
+    /// Name of the audit log.
+    origin: String,
     /// Records by type.
     pub(crate) records: BTreeMap<&'static str, u64>,
 }
@@ -83,6 +85,7 @@ impl Checker {
             ids: BTreeSet::new(),
             parents: BTreeSet::new(),
             lineage: None,
+            origin: String::new(),
             records: BTreeMap::new(),
         }
     }
@@ -143,6 +146,7 @@ impl Checker {
             return broken("chain", format!("the sealer reports an incident of {}", envelope.subject));
         }
         self.chains.insert(chain, ChainHead { sequence: due.sequence + 1, hash: leaf.event_hash });
+        self.origin = envelope.log.to_string();
         self.ids.insert(envelope.source.id());
         self.parents.extend(envelope.parents.iter());
         Ok(())
@@ -250,6 +254,7 @@ impl Checker {
             }
         }
         self.collect_ids(broker);
+        self.verify_signatures(broker)?;
         match self.parents.iter().find(|parent| !self.ids.contains(*parent)) {
             Some(parent) => broken("parents", format!("{parent} is nowhere")),
             None => Ok(()),
@@ -345,6 +350,23 @@ impl Checker {
             }
             None => Ok(()),
         }
+    }
+
+    /// What `merit audit verify` does with the leaves alone, in the runs that sign.
+    fn verify_signatures(&self, broker: &Broker) -> Checked {
+        let Some(signer) = &self.setup.signer else { return Ok(()) };
+        let (Ok(key), Some(audit)) = (EmitterKey::new(signer.name(), &signer.public()), self.setup.layout.find("audit", 0)) else {
+            return broken("chain", "no key or no audit log");
+        };
+        let mut log = LogVerifier::new(&self.origin, vec![key]);
+        for (offset, message) in broker.fetch(audit, 0, usize::MAX).0 {
+            let frame = Frame::decode(&message.value);
+            if let Some(sealed) = frame.and_then(|frame| SealedLeaf::decode(frame.payload)) {
+                log.leaf(offset, sealed.leaf, sealed.payload).map_err(|fault| Broken { invariant: "chain", detail: fault.to_string() })?;
+            }
+        }
+        let verified = log.finish(|id| self.ids.contains(&id));
+        verified.map(drop).map_err(|fault| Broken { invariant: "chain", detail: fault.to_string() })
     }
 
     fn collect_ids(&mut self, broker: &Broker) {

@@ -58,6 +58,7 @@ struct World {
     /// Tasks whose changelog was: what a copy finds then is no fault of ours.
     damaged: BTreeSet<usize>,
     steps: u64,
+    fenced: u64,
     crashes: BTreeMap<Step, u64>,
     trace: u64,
 }
@@ -82,6 +83,7 @@ pub(super) fn run(setup: Rc<Setup>, seed: u64, sabotage: Option<Sabotage>) -> Ru
         damaging,
         damaged: BTreeSet::new(),
         steps: 0,
+        fenced: 0,
         crashes: BTreeMap::new(),
         trace: seed,
     };
@@ -90,6 +92,7 @@ pub(super) fn run(setup: Rc<Setup>, seed: u64, sabotage: Option<Sabotage>) -> Ru
     Run {
         seed,
         steps: world.steps,
+        fenced: world.fenced,
         virtual_milliseconds: broker.now,
         faults: broker.chance.faults.clone(),
         crashes: world.crashes,
@@ -223,7 +226,11 @@ impl World {
         self.trace = fold(self.trace, &[u64::MAX]);
         self.end(at);
         match stop {
-            Stop::Clean | Stop::Fenced => Ok(()),
+            Stop::Clean => Ok(()),
+            Stop::Fenced => {
+                self.fenced += 1;
+                Ok(())
+            }
             Stop::Task(task, RuntimeError::Difference(_)) if self.damaged.contains(&task) => {
                 self.discard(task);
                 Ok(())
@@ -285,7 +292,7 @@ impl World {
         let at = broker.chance.place(self.processes.len());
         let slot = self.processes[at].slot;
         let checkpointing = matches!(self.processes[at].step.get(), Step::ProduceChangelog | Step::FenceChangelog | Step::CommitChangelog);
-        if broker.chance.breaks(Fault::Pause, if checkpointing { 8 } else { 300 }) {
+        if broker.chance.breaks(Fault::Pause, if checkpointing { 16 } else { 300 }) {
             self.processes[at].paused = now + 5_000 + broker.chance.below(150_000);
         }
         if self.slots[slot].occupied && broker.chance.breaks(Fault::Replaced, 600) {
