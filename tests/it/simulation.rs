@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 fn nothing_breaks_a_rule_in_two_thousand_seeds() {
     let total = merit(["simulate", "--seeds", "2000", "--json"]).ok().json();
     assert_eq!((total["seeds"].as_u64(), total["failed"].as_u64()), (Some(2_000), Some(0)));
+    assert!(total["fenced"].as_u64() > Some(2_000), "{total:#}");
     assert!(total["fewestFaults"].as_u64() >= Some(20), "{total:#}");
     let happened = |of: &str, name: &str| assert!(total[of][name].as_u64() > Some(0), "no {name} among {of}");
     Fault::ALL.iter().for_each(|fault| happened("faults", fault.name()));
@@ -39,6 +40,8 @@ fn each_sabotage_is_found_within_two_hundred_seeds() {
         (Sabotage::Position, &["refold"]),
         (Sabotage::Suppression, &["sequence"]),
         (Sabotage::Fence, &["refold", "replay", "state"]),
+        (Sabotage::Ownership, &["sequence", "refold"]),
+        (Sabotage::Epoch, &["refold", "replay", "state"]),
     ] {
         let found = (0..200).find_map(|seed| Some((seed, simulation.run(seed, Some(sabotage)).broken?)));
         let (seed, broken) = found.unwrap_or_else(|| panic!("200 seeds do not find {sabotage:?}"));

@@ -14,9 +14,8 @@
 //! | `drain` | with nothing broken any more the copies do not come to an end |
 
 use super::broker::{Broker, Message};
-use super::copy::Rows;
+use super::checkpoint::Rows;
 use super::{Broken, Setup};
-use crate::embedded::step_frame;
 use crate::frame::Frame;
 use crate::store::{key_and_part, state_prefix};
 use crate::task::{Outgoing, Publisher, Task};
@@ -316,8 +315,8 @@ impl Checker {
         }
         let mut answers = [Computed::default(), Computed::default()];
         for (task, answers) in [&mut restored, &mut replayed].into_iter().zip(&mut answers) {
-            for (offset, value) in further(&broker.fetch(input, 0, usize::MAX).0) {
-                step_value(setup, task, offset, &value, answers).map_err(failed)?;
+            for (offset, message) in further(&broker.fetch(input, 0, usize::MAX).0) {
+                setup.step(task, offset, &message, answers).map_err(failed)?;
             }
         }
         match answers[0] == answers[1] {
@@ -401,12 +400,7 @@ impl Publisher for Computed {
 /// Runs a task from where it stands to the end of its input.
 fn fold(setup: &Setup, task: &mut Task, broker: &Broker, input: usize, publisher: &mut dyn Publisher) -> Result<(), RuntimeError> {
     let records = broker.fetch(input, task.position, usize::MAX).0;
-    records.iter().try_for_each(|(offset, message)| step_value(setup, task, *offset, &message.value, publisher))
-}
-
-fn step_value(setup: &Setup, task: &mut Task, offset: u64, value: &[u8], publisher: &mut dyn Publisher) -> Result<(), RuntimeError> {
-    // What is no record was found when it became stable.
-    Frame::decode(value).map_or(Ok(()), |frame| step_frame(task, offset, &frame, setup.signer.as_ref(), publisher))
+    records.iter().try_for_each(|(offset, message)| setup.step(task, *offset, message, publisher))
 }
 
 /// Earlier rows with those that changed since.
@@ -419,7 +413,7 @@ fn rows_of(task: &mut Task, mut rows: Rows) -> Rows {
 }
 
 /// What may come behind some inputs: the last of each key again, at once, hours and a day later.
-fn further(inputs: &[(u64, Rc<Message>)]) -> Vec<(u64, Vec<u8>)> {
+fn further(inputs: &[(u64, Rc<Message>)]) -> Vec<(u64, Message)> {
     let frames = inputs.iter().filter_map(|(_, message)| Frame::decode(&message.value));
     let last: BTreeMap<(u32, &str), Frame<'_>> = frames.map(|frame| ((frame.kind, frame.key), frame)).collect();
     let newest = last.values().map(|frame| frame.time).max().unwrap_or(EventTime::EPOCH);
@@ -429,7 +423,7 @@ fn further(inputs: &[(u64, Rc<Message>)]) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// The same record at another time; of those whose time moves windows.
-fn at_time(frame: &Frame<'_>, time: EventTime) -> Option<Vec<u8>> {
+fn at_time(frame: &Frame<'_>, time: EventTime) -> Option<Message> {
     let mut payload = Vec::new();
     match frame.kind()? {
         Kind::EvalReport => EvalReport { id: None, timestamp: time, ..EvalReport::decode(frame.payload)? }.put(&mut payload),
@@ -440,7 +434,7 @@ fn at_time(frame: &Frame<'_>, time: EventTime) -> Option<Vec<u8>> {
     }
     let mut value = Vec::new();
     Frame { time, payload: &payload, ..*frame }.put(&mut value);
-    Some(value)
+    Some(Message { key: Vec::new(), value })
 }
 
 /// The numbers of a store of one row, by name.

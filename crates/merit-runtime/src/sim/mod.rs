@@ -1,24 +1,33 @@
 //! The simulated shell: the tasks and processors of the program over a simulated broker, in virtual time, several copies at once.
 //!
 //! One seed decides everything: batches, interleavings, duplicates, and what breaks when. The same seed gives the same run, bit
-//! for bit. Read in this order: [`copy`] (the loop that a copy runs, its steps numbered), [`broker`] (what Kafka promises and what
-//! it is known to break), [`world`] (who goes on next, and what breaks), [`check`] (what must hold).
+//! for bit. Read in this order: [`copy`] (the loop that a copy runs), [`checkpoint`] and [`recovery`] (what it keeps, and how a
+//! task is taken over), [`step`] (where it can be stopped), [`broker`] (what Kafka promises and what it is known to break), [`world`] (who goes on next, and what breaks), [`check`] (what must hold).
 
 mod broker;
 mod chance;
 mod check;
+mod checkpoint;
 mod copy;
 mod inputs;
-mod refold;
+mod recovery;
+mod step;
 mod world;
 
 pub use chance::Fault;
-pub use copy::Step;
+pub use step::Step;
 
+use crate::embedded::step_frame;
+use crate::frame::Frame;
 use crate::layout::{Layout, Registered};
+use crate::task::{Publisher, Task};
+use crate::{RuntimeError, store};
+use broker::Message;
+use checkpoint::Rows;
 use merit_audit::Signer;
 use merit_core::record::{ConfigEpoch, Parameter};
-use merit_core::{Datum, List};
+use merit_core::table::RowMap;
+use merit_core::{Datum, Fault as Bug, List};
 use merit_topology::Topology;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -37,12 +46,23 @@ pub enum Sabotage {
     Suppression,
     /// A changelog is written without asking whether the task is still ours.
     Fence,
+    /// A task that belonged to another meanwhile is kept as it was.
+    Ownership,
+    /// A checkpoint is written behind another end of the changelog than it rests on.
+    Epoch,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 5] =
-        [Sabotage::Initialisation, Sabotage::Comparison, Sabotage::Position, Sabotage::Suppression, Sabotage::Fence];
+    pub const ALL: [Sabotage; 7] = [
+        Sabotage::Initialisation,
+        Sabotage::Comparison,
+        Sabotage::Position,
+        Sabotage::Suppression,
+        Sabotage::Fence,
+        Sabotage::Ownership,
+        Sabotage::Epoch,
+    ];
 }
 
 /// A rule that a run broke.
@@ -86,6 +106,55 @@ struct Setup {
     outputs: Arc<[Vec<usize>]>,
     /// The emitter key, in the runs that sign.
     signer: Option<Signer>,
+}
+
+impl Setup {
+    /// Number of the changelog of a task.
+    pub(crate) fn changelog(&self, task: usize) -> usize {
+        self.layout.partitions.len() + task
+    }
+
+    /// Key of a task's own row.
+    pub(crate) fn task_key(&self, number: usize) -> Vec<u8> {
+        let task = &self.layout.tasks[number];
+        store::state_key(&store::state_prefix(&task.name, task.partition, ""), "", 0)
+    }
+
+    /// Key of the row that says where a task's last records are.
+    pub(crate) fn last_key(&self, number: usize) -> Vec<u8> {
+        let task = &self.layout.tasks[number];
+        store::state_key(&store::state_prefix(&task.name, task.partition, ""), "last", 0)
+    }
+
+    /// A task as its rows say.
+    pub(crate) fn task(&self, number: usize, rows: &Rows) -> Result<Task, RuntimeError> {
+        let mut task = Task::new(number, Arc::clone(&self.layout), merit_codec::fingerprint);
+        task.restore(&self.row_map(number, rows))?;
+        Ok(task)
+    }
+
+    /// Runs one record of the log through its task.
+    fn step(&self, task: &mut Task, offset: u64, message: &Message, publisher: &mut dyn Publisher) -> Result<(), RuntimeError> {
+        match Frame::decode(&message.value) {
+            Some(frame) => step_frame(task, offset, &frame, self.signer.as_ref(), publisher),
+            None => Err(RuntimeError::Stopped { task: task.name(), offset, fault: Bug("it is no record".into()) }),
+        }
+    }
+
+    /// The rows of a task by store, key and part.
+    fn row_map(&self, number: usize, rows: &Rows) -> Arc<dyn merit_core::Rows> {
+        let task = &self.layout.tasks[number];
+        let mut map = RowMap::default();
+        let prefix = [task.name.as_bytes(), &[0], &task.partition.to_be_bytes()].concat();
+        for (key, row) in rows {
+            let rest = key.strip_prefix(prefix.as_slice()).unwrap_or_default();
+            let store = rest.iter().position(|byte| *byte == 0).map(|end| (String::from_utf8_lossy(&rest[..end]), &rest[end + 1..]));
+            if let Some((store, (key, part))) = store.and_then(|(store, rest)| Some((store, store::key_and_part(rest)?))) {
+                map.put(&store, key, part, row);
+            }
+        }
+        Arc::new(map)
+    }
 }
 
 /// What is simulated.

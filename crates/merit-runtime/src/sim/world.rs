@@ -3,8 +3,10 @@
 use super::broker::Broker;
 use super::chance::{Chance, Fault};
 use super::check::Checker;
-use super::copy::{self, Disk, Place, Step, Stop};
+use super::checkpoint::Disk;
+use super::copy::{self, Place, Stop};
 use super::inputs::Inputs;
+use super::step::Step;
 use super::{Broken, Run, Sabotage, Setup};
 use crate::RuntimeError;
 use crate::task::TaskRow;
@@ -36,8 +38,8 @@ struct Process {
 #[derive(Default)]
 struct Slot {
     disk: Rc<RefCell<Disk>>,
-    /// Whether a process is there that nobody replaced.
-    occupied: bool,
+    /// The process that is there and was not replaced, by its instance.
+    occupant: Option<u64>,
     /// When the next one starts.
     starts: u64,
     /// Until when the disk is full.
@@ -173,7 +175,7 @@ impl World {
         let ready = |process: &&Process| process.paused <= now;
         let runnable: Vec<usize> = self.processes.iter().enumerate().filter(|(_, process)| ready(process)).map(|(at, _)| at).collect();
         let stopping = self.processes.iter().any(|process| process.stopping.get());
-        let startable = |slot: &&usize| !self.slots[**slot].occupied && self.slots[**slot].starts <= now && !stopping;
+        let startable = |slot: &&usize| self.slots[**slot].occupant.is_none() && self.slots[**slot].starts <= now && !stopping;
         let startable: Vec<usize> = (0..COPIES).collect::<Vec<_>>().iter().filter(startable).copied().collect();
         let weights = [
             (Event::Turn, 14 * u64::from(!runnable.is_empty())),
@@ -204,7 +206,7 @@ impl World {
 
     fn start(&mut self, slot: usize) {
         self.instances += 1;
-        self.slots[slot].occupied = true;
+        self.slots[slot].occupant = Some(self.instances);
         let (broker, disk) = (Rc::clone(&self.broker), Rc::clone(&self.slots[slot].disk));
         let (step, stopping) = (Rc::new(Cell::new(Step::InitialiseProducer)), Rc::new(Cell::new(false)));
         let place = Place { broker, disk: Rc::clone(&disk), step: Rc::clone(&step), stopping: Rc::clone(&stopping) };
@@ -239,13 +241,12 @@ impl World {
         }
     }
 
-    /// Takes a process away; its slot gets another unless it has one.
+    /// Takes a process away; its slot gets another unless that has one.
     fn end(&mut self, at: usize) {
         let ended = self.processes.swap_remove(at);
-        let newest = self.processes.iter().all(|process| process.slot != ended.slot);
         let (slot, now) = (&mut self.slots[ended.slot], self.broker.borrow().now);
-        if newest {
-            (slot.occupied, slot.starts) = (false, now + 1_000);
+        if slot.occupant == Some(ended.instance) {
+            (slot.occupant, slot.starts) = (None, now + 1_000);
         }
     }
 
@@ -258,8 +259,16 @@ impl World {
     }
 
     fn break_something(&mut self) {
+        self.break_outside();
+        if !self.processes.is_empty() {
+            let at = self.broker.borrow_mut().chance.place(self.processes.len());
+            self.break_process(at);
+        }
+    }
+
+    fn break_outside(&mut self) {
         let mut broker = self.broker.borrow_mut();
-        let now = broker.now;
+        let (task, slot) = (broker.chance.place(self.setup.layout.tasks.len()), broker.chance.place(COPIES));
         if broker.chance.breaks(Fault::ClockJump, 400) {
             let most = if broker.chance.one_in(40) { 3_600_000 } else { 60_000 };
             self.inputs.clock = broker.chance.below(2 * most) as i64 - most as i64;
@@ -269,41 +278,36 @@ impl World {
         if broker.chance.breaks(Fault::Rebalance, 250) {
             broker.rebalance(2);
         }
-        if broker.chance.one_in(300) {
-            let task = broker.chance.place(self.setup.layout.tasks.len());
-            if broker.lose(self.setup.changelog(task), false) {
-                broker.chance.count(Fault::ChangelogLost);
-            }
+        if broker.chance.one_in(300) && broker.lose(self.setup.changelog(task), false) {
+            broker.chance.count(Fault::ChangelogLost);
         }
-        if self.damaging && broker.chance.one_in(150) {
-            let task = broker.chance.place(self.setup.layout.tasks.len());
-            if broker.damage(self.setup.changelog(task), &self.setup.task_key(task), damage) {
-                broker.chance.count(Fault::ChangelogDamaged);
-                self.damaged.insert(task);
-            }
+        if self.damaging && broker.chance.one_in(150) && broker.damage(self.setup.changelog(task), &self.setup.task_key(task), damage) {
+            broker.chance.count(Fault::ChangelogDamaged);
+            self.damaged.insert(task);
         }
-        let slot = broker.chance.place(COPIES);
         if broker.chance.breaks(Fault::DiskFull, 400) {
-            self.slots[slot].full = now + 30_000;
+            self.slots[slot].full = broker.now + 30_000;
         }
-        if self.processes.is_empty() {
-            return;
-        }
-        let at = broker.chance.place(self.processes.len());
-        let slot = self.processes[at].slot;
-        let checkpointing = matches!(self.processes[at].step.get(), Step::ProduceChangelog | Step::FenceChangelog | Step::CommitChangelog);
+    }
+
+    fn break_process(&mut self, at: usize) {
+        let mut broker = self.broker.borrow_mut();
+        let process = &mut self.processes[at];
+        let slot = &mut self.slots[process.slot];
+        // Between two owners a checkpoint does most harm.
+        let checkpointing = matches!(process.step.get(), Step::ProduceChangelog | Step::FenceChangelog | Step::CommitChangelog);
         if broker.chance.breaks(Fault::Pause, if checkpointing { 16 } else { 300 }) {
-            self.processes[at].paused = now + 5_000 + broker.chance.below(150_000);
+            process.paused = broker.now + 5_000 + broker.chance.below(150_000);
         }
-        if self.slots[slot].occupied && broker.chance.breaks(Fault::Replaced, 600) {
+        if slot.occupant == Some(process.instance) && broker.chance.breaks(Fault::Replaced, 600) {
             // The new one starts on another machine.
-            self.processes[at].paused = now + broker.chance.below(60_000);
-            (self.slots[slot].disk, self.slots[slot].occupied) = (Rc::default(), false);
+            process.paused = broker.now + broker.chance.below(60_000);
+            (slot.disk, slot.occupant) = (Rc::default(), None);
         }
         if broker.chance.breaks(Fault::Crash, 300) {
-            *self.crashes.entry(self.processes[at].step.get()).or_default() += 1;
-            if broker.chance.breaks(Fault::DiskLost, 6) {
-                self.slots[slot].disk = Rc::default();
+            *self.crashes.entry(process.step.get()).or_default() += 1;
+            if slot.occupant == Some(process.instance) && broker.chance.breaks(Fault::DiskLost, 6) {
+                slot.disk = Rc::default();
             }
             drop(broker);
             self.trace = fold(self.trace, &[at as u64]);

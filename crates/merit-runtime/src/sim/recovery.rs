@@ -1,7 +1,9 @@
-//! What a task computes again, against what the log holds of it.
+//! Taking over a task: its last checkpoint, and its inputs since then folded again, against what the log holds of it.
 
 use super::broker::{Broker, Message};
-use super::copy::{Last, Output, Place, Step, Stop};
+use super::checkpoint::{Last, Rows};
+use super::copy::{Copy, Output, Place, Running, Stop};
+use super::step::Step;
 use super::{Sabotage, Setup};
 use crate::RuntimeError;
 use crate::error::Difference;
@@ -13,8 +15,36 @@ use merit_core::{Datum, Kind};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+impl Copy {
+    /// Restores a task and folds its inputs since the checkpoint again.
+    pub(super) async fn take_over(&self, number: usize, since: u64) -> Result<Running, Stop> {
+        let (input, failed) = (self.input(number), |error| Stop::Task(number, error));
+        let committed = self.place.read(Step::ReadCommitted, |broker| broker.committed(input)).await?;
+        let base = self.restore(number).await?;
+        let mut task = self.setup.task(number, &base.rows).map_err(failed)?;
+        if self.is_sabotaged(Sabotage::Position) {
+            task.position = committed;
+        }
+        let last = base.rows.get(&self.setup.last_key(number)).and_then(|row| Last::from_row(row)).unwrap_or_default();
+        let mut refold = Refold::new(&self.setup, number, last, self.sabotage);
+        refold.read_outputs(&self.place).await?;
+        let mut unsaved = 0;
+        while task.position < committed {
+            let from = task.position;
+            let (records, _) = self.place.read(Step::ReadInputs, |broker| broker.read(input, from, 32)).await?;
+            let records = records.iter().filter(|(offset, _)| *offset < committed);
+            for (offset, message) in records {
+                self.setup.step(&mut task, *offset, message, &mut refold).map_err(failed)?;
+                unsaved += 1;
+            }
+        }
+        let (last, unsent) = refold.finish(&task).map_err(failed)?;
+        Ok(Running { task, since, rows: Rows::new(), last, unsaved, unsent })
+    }
+}
+
 /// Takes the records of a refold: none is written, each must be the next that the log holds of its task in that partition.
-pub(crate) struct Refold<'s> {
+struct Refold<'s> {
     setup: &'s Setup,
     task: usize,
     last: Last,
@@ -28,12 +58,12 @@ pub(crate) struct Refold<'s> {
 
 impl<'s> Refold<'s> {
     /// `last` is where the task's last records are, as of its checkpoint.
-    pub(crate) fn new(setup: &'s Setup, task: usize, last: Last, sabotage: Option<Sabotage>) -> Refold<'s> {
+    fn new(setup: &'s Setup, task: usize, last: Last, sabotage: Option<Sabotage>) -> Refold<'s> {
         Refold { setup, task, last, recorded: BTreeMap::new(), leaf: None, unsent: Vec::new(), sabotage }
     }
 
     /// Reads what the task wrote since then, to the end of every partition: whatever was open before has ended by there.
-    pub(crate) async fn read_outputs(&mut self, place: &Place) -> Result<(), Stop> {
+    async fn read_outputs(&mut self, place: &Place) -> Result<(), Stop> {
         let layout = &self.setup.layout.tasks[self.task];
         for partition in &self.setup.outputs[self.task] {
             let partition = *partition;
@@ -62,7 +92,7 @@ impl<'s> Refold<'s> {
     }
 
     /// Fails where the log holds more than was computed, or where the task's chain does not go on from the log's.
-    pub(crate) fn finish(self, task: &Task) -> Result<(Last, Vec<Output>), RuntimeError> {
+    fn finish(self, task: &Task) -> Result<(Last, Vec<Output>), RuntimeError> {
         if self.sabotage != Some(Sabotage::Comparison) {
             for (partition, recorded) in &self.recorded {
                 if let Some((offset, message)) = recorded.front() {
