@@ -18,5 +18,6 @@ mod oracle;
 mod replay;
 mod retention;
 mod seed_001;
+mod simulation;
 mod sync;
 mod topology;

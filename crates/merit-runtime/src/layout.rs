@@ -206,6 +206,18 @@ impl Layout {
         })
     }
 
+    /// Numbers of all partitions that a task may publish to, sorted.
+    pub fn outputs(&self, task: usize) -> Vec<usize> {
+        let (written, task) = (self.chain(task), &self.tasks[task]);
+        let kinds = written.iter().flat_map(|processor| processor.writes().iter()).chain([Kind::AuditLeaf]);
+        let span = |route: &Route| match route.follows_input {
+            true => route.first + task.partition as usize..route.first + task.partition as usize + 1,
+            false => route.first..route.first + route.partitions as usize,
+        };
+        let partitions = kinds.flat_map(|kind| &self.routes[task.sub_topology][kind as usize]).flat_map(span);
+        partitions.collect::<std::collections::BTreeSet<usize>>().into_iter().collect()
+    }
+
     /// The task and the stream number of a frame; none for a record from outside.
     pub fn task_of_stream(&self, stream: u32) -> Option<&TaskLayout> {
         (stream != u32::from(Head::OUTSIDE)).then(|| self.tasks.iter().find(|task| task.owns(stream)))?

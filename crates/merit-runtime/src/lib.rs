@@ -1,7 +1,8 @@
 //! The runtime: the one place with effects.
 //!
 //! [`layout`] turns the topology into tasks and routes, [`task`] runs the processors of a task over a record, [`embedded`] drives
-//! tasks on a directory that is log and state, [`backup`] copies such a directory. It does not know what any processor does.
+//! tasks on a directory that is log and state, [`sim`] on a simulated broker where everything fails, [`backup`] copies such a
+//! directory. It does not know what any processor does.
 
 pub mod backup;
 pub mod code;
@@ -12,6 +13,7 @@ pub mod frame;
 pub mod key;
 pub mod layout;
 pub mod pruned;
+pub mod sim;
 pub mod store;
 pub mod task;
 

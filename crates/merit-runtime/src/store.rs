@@ -272,11 +272,7 @@ impl Store {
         for row in self.db.iterator_cf_opt(self.family("state"), how, IteratorMode::From(from, Direction::Forward)) {
             let (key, value) = row.map_err(failed("read"))?;
             let Some(rest) = key.strip_prefix(prefix) else { break };
-            let parsed = rest.split_last_chunk::<PART>().and_then(|(name, part)| {
-                let name = std::str::from_utf8(name.get(2..)?).ok()?;
-                Some((name, u32::from_be_bytes(*part)))
-            });
-            let Some((name, part)) = parsed else {
+            let Some((name, part)) = key_and_part(rest) else {
                 return Err(RuntimeError::Store { attempt: "read", cause: format!("state key {rest:?} is not one") });
             };
             each(name, part, &value)?;
@@ -457,6 +453,13 @@ impl TaskRows {
             })
         })
     }
+}
+
+/// The key and the part of a row, from what stands behind the prefix of its store.
+pub fn key_and_part(rest: &[u8]) -> Option<(&str, u32)> {
+    let (name, part) = rest.split_last_chunk::<PART>()?;
+    let name = std::str::from_utf8(name.get(2..)?).ok()?;
+    Some((name, u32::from_be_bytes(*part)))
 }
 
 /// Reads a partition record by record.

@@ -50,6 +50,8 @@ codes! {
         TOPOLOGY_INVALID "topology_invalid" "the topology breaks rules", "mend the lines named; `merit topology draw` shows a topology that is well";
         AUDIT_FAULT "audit_fault" "the audit log, or a record that it speaks of, is not what it was", merit_audit::rule::REMEDY;
         NOT_CONSERVED "not_conserved" "inputs do not add up to their classes", BUG;
+        SIMULATION_FAILED "simulation_failed" "a simulated run broke a rule", "run the seed named again; this is a bug of Merit: report what it said";
+        SIMULATION_VARIES "simulation_varies" "a seed did not run again as it ran before", BUG;
         BENCH_DIFFERS "bench_differs" "the pipelines of the bench did not write the same", BUG;
         BENCH_LOAD "bench_load" "a report that the bench made cannot be read", BUG;
     }

@@ -17,6 +17,7 @@ pub mod registry;
 mod rejected;
 mod replay;
 mod session;
+pub mod simulate;
 mod state;
 mod summary;
 mod topology;
@@ -88,6 +89,8 @@ enum Command {
     Backup(backup::Backup),
     /// Make a directory of a backup.
     Restore(backup::Restore),
+    /// Run the pipeline on a simulated broker where everything breaks, one seed a run.
+    Simulate(simulate::Simulate),
     /// Throughput on this machine, beside a pipeline without logic.
     Bench(bench::Bench),
 }
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::State(command) => command.run(&mut out),
         Command::Backup(command) => command.run(&mut out),
         Command::Restore(command) => command.run(&mut out),
+        Command::Simulate(command) => command.run(&mut out),
         Command::Bench(command) => command.run(&mut out),
     });
     match done.and_then(|()| out.finish()) {

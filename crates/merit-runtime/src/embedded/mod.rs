@@ -362,7 +362,7 @@ fn undecodable(task: &Task, offset: u64, kind: Kind) -> RuntimeError {
 }
 
 /// Runs one record of the log through its task.
-fn step_frame(
+pub(crate) fn step_frame(
     task: &mut Task,
     offset: u64,
     frame: &frame::Frame<'_>,

@@ -3,6 +3,8 @@
 mod leaves;
 mod rows;
 
+pub(crate) use rows::TaskRow;
+
 use crate::RuntimeError;
 use crate::frame::Frame;
 use crate::layout::{Layout, TaskLayout};

@@ -99,6 +99,11 @@ impl Task {
         put(store::state_key(&store::state_prefix(&name, partition, TASK_STORE), "", 0), &bytes);
     }
 
+    /// The end of its audit chain; none before the first ConfigEpoch.
+    pub(crate) fn chain_head(&self) -> Option<ChainHead> {
+        self.outside.chain.as_ref().map(Chain::head)
+    }
+
     /// Goes on from what the last checkpoint wrote. Values come back to memory when they are first used.
     pub fn restore(&mut self, rows: &Arc<dyn Rows>) -> Result<(), RuntimeError> {
         let stopped = self.name();

@@ -1,0 +1,171 @@
+//! What producers and people send: reports of a few agents whose quality changes, and everything that may come beside them.
+
+use super::broker::{Broker, Message};
+use super::chance::Fault;
+use crate::frame::Frame;
+use crate::layout::Layout;
+use merit_core::record::{Action, AssignEntity, DefinePool, EvalReport, Metric, PoolState, ProposePromotion, RawReport, SetQuota, Tick};
+use merit_core::{Datum, EventTime, Fixed, Head, Key, List, Payload};
+use std::rc::Rc;
+
+/// 2025-01-17T00:00:00Z, where the virtual clock starts.
+const START: i64 = 1_737_072_000_000;
+const AGENTS: u64 = 6;
+const POOL: &str = "gpus";
+
+/// Everything that is sent in one run.
+pub(crate) struct Inputs {
+    /// Records that are still to be sent.
+    pub(crate) left: u64,
+    /// How far the producer's clock is off, in milliseconds.
+    pub(crate) clock: i64,
+    /// Reports so far, to be sent again.
+    reports: Vec<(usize, Rc<Message>)>,
+    /// Partition, offset and record of each that the broker acknowledged.
+    pub(crate) acknowledged: Vec<(usize, u64, Rc<Message>)>,
+}
+
+impl Inputs {
+    pub(crate) fn new(left: u64) -> Inputs {
+        Inputs { left, clock: 0, reports: Vec::new(), acknowledged: Vec::new() }
+    }
+
+    /// Sends a record of any kind.
+    pub(crate) fn send(&mut self, broker: &mut Broker, layout: &Layout) {
+        self.left = self.left.saturating_sub(1);
+        let now = EventTime(START + broker.now as i64);
+        match broker.chance.below(100) {
+            0..74 => self.report(broker, layout, now),
+            74..77 => self.poison(broker, layout, now),
+            77..81 => self.assign(broker, layout, now),
+            81..83 => self.propose(broker, layout, now),
+            83..86 => self.size_pool(broker, layout, now),
+            86..90 => self.size_quota(broker, layout, now),
+            _ => self.tick(broker, layout),
+        }
+    }
+
+    /// Tells every partition the time.
+    pub(crate) fn tick(&mut self, broker: &mut Broker, layout: &Layout) {
+        let time = EventTime(START + broker.now as i64);
+        for topic in ["eval.reports", "alloc.requests"] {
+            for partition in layout.all_of(topic).into_iter().flatten() {
+                self.append(broker, partition, "tick", time, Payload::Tick(&Tick { time }));
+            }
+        }
+    }
+
+    /// Puts a configuration in force: the last sub-topology first, since what an epoch decides upstream reaches tasks behind it.
+    pub(crate) fn configure(&mut self, broker: &mut Broker, layout: &Layout, epoch: &[u8]) {
+        for task in layout.tasks.iter().rev() {
+            let time = EventTime(START + broker.now as i64);
+            let frame = outside(merit_core::Kind::ConfigEpoch as u32, "config", time, epoch);
+            self.append_frame(broker, task.input, &frame);
+        }
+    }
+
+    fn report(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
+        let chance = &mut broker.chance;
+        let known = self.reports.len();
+        if known > 0 && chance.breaks(Fault::SentTwice, 12) {
+            let (partition, report) = self.reports[known - 1 - chance.place(known.min(40))].clone();
+            self.acknowledged.push((partition, broker.append(partition, &report), report));
+            return;
+        }
+        let agent = chance.below(AGENTS);
+        let (name, division) = (format!("agent-{agent}"), format!("division-{}", agent % 2));
+        let good = !(broker.now / 1_200_000 + agent).is_multiple_of(3);
+        let mut value = |middle: i64| Metric { name: "success", value: Fixed(middle + chance.below(100_000) as i64) };
+        let success = value(if good { 880_000 } else { 500_000 });
+        let speed = Metric { name: "speed", ..value(820_000) };
+        let received = EventTime(now.0 + self.clock);
+        let age = match chance.below(20) {
+            0 => chance.below(3_600_000),
+            1..4 => chance.below(60_000),
+            _ => 0,
+        };
+        // One in 40 takes the id of another report with other content.
+        let id = if chance.one_in(40) { known.saturating_sub(1) } else { known };
+        let id = format!("report-{id}");
+        let metrics = [success, speed];
+        let report = EvalReport {
+            id: (!chance.one_in(10)).then_some(&id),
+            agent_id: &name,
+            division_id: chance.one_in(3).then_some(&division),
+            product_id: chance.one_in(3).then_some("product"),
+            metrics: List::Slice(if chance.one_in(4) { &metrics[..1] } else { &metrics }),
+            source: "simulation",
+            timestamp: EventTime(received.0 - age as i64),
+            window: None,
+            tags: List::EMPTY,
+        };
+        let partitions = layout.all_of("eval.reports").unwrap_or_default();
+        let own = Key::new(&name).partition(layout.report_partitions) as usize;
+        // Another client hashes otherwise.
+        let partition = partitions.start + if chance.one_in(25) { chance.place(partitions.len()) } else { own };
+        self.append(broker, partition, &name, received, Payload::EvalReport(&report));
+        self.reports.extend(self.acknowledged.last().map(|(partition, _, report)| (*partition, Rc::clone(report))));
+    }
+
+    fn poison(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
+        let bytes = broker.chance.below(u64::MAX).to_be_bytes();
+        let raw = RawReport { source: "poison", rule: "json_invalid", detail: "no JSON", bytes: &bytes };
+        self.to_reports(broker, layout, "poison", now, Payload::RawReport(&raw));
+    }
+
+    fn assign(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
+        let agent = format!("agent-{}", broker.chance.below(AGENTS));
+        let division = format!("division-{}", broker.chance.below(3));
+        let assign = AssignEntity { agent_id: &agent, division_id: &division, product_id: None };
+        self.to_reports(broker, layout, &agent, now, Payload::AssignEntity(&assign));
+    }
+
+    fn propose(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
+        let agent = format!("agent-{}", broker.chance.below(AGENTS));
+        let action = if broker.chance.one_in(2) { Action::Promote } else { Action::Demote };
+        let (pool, delta) = (Some(POOL), Some(1_000));
+        let proposal =
+            ProposePromotion { agent_id: &agent, action, rationale: "by hand", confidence: None, requested_by: "person", pool, delta };
+        self.to_reports(broker, layout, &agent, now, Payload::ProposePromotion(&proposal));
+    }
+
+    fn size_pool(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
+        let capacity = 1_000 * (2 + broker.chance.below(5));
+        self.to_pool(broker, layout, now, Payload::DefinePool(&DefinePool { pool: POOL, capacity, state: PoolState::Open }));
+    }
+
+    fn size_quota(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
+        let division = format!("division-{}", broker.chance.below(3));
+        let nominal = 1_000 * broker.chance.below(4);
+        self.to_pool(broker, layout, now, Payload::SetQuota(&SetQuota { pool: POOL, division_id: &division, nominal }));
+    }
+
+    fn to_reports(&mut self, broker: &mut Broker, layout: &Layout, key: &str, time: EventTime, payload: Payload<'_>) {
+        let first = layout.all_of("eval.reports").unwrap_or_default().start;
+        let partition = first + Key::new(key).partition(layout.report_partitions) as usize;
+        self.append(broker, partition, key, time, payload);
+    }
+
+    fn to_pool(&mut self, broker: &mut Broker, layout: &Layout, time: EventTime, payload: Payload<'_>) {
+        if let Some(partition) = layout.find("alloc.requests", 0) {
+            self.append(broker, partition, POOL, time, payload);
+        }
+    }
+
+    fn append(&mut self, broker: &mut Broker, partition: usize, key: &str, time: EventTime, payload: Payload<'_>) {
+        let mut bytes = Vec::new();
+        payload.put(&mut bytes);
+        self.append_frame(broker, partition, &outside(payload.kind() as u32, key, time, &bytes));
+    }
+
+    fn append_frame(&mut self, broker: &mut Broker, partition: usize, frame: &Frame<'_>) {
+        let mut value = Vec::new();
+        frame.put(&mut value);
+        let message = Rc::new(Message { key: Vec::new(), value });
+        self.acknowledged.push((partition, broker.append(partition, &message), message));
+    }
+}
+
+fn outside<'a>(kind: u32, key: &'a str, time: EventTime, payload: &'a [u8]) -> Frame<'a> {
+    Frame { kind, hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, time, key, payload }
+}
