@@ -1,4 +1,4 @@
-//! Every kept input goes through its target again. With UPDATE_EXPECT=1 the seeds that code can make are written first.
+//! Every kept input goes through its target again, whole and damaged. With UPDATE_EXPECT=1 the seeds that code can make are written first.
 
 use merit_core::Kind;
 use merit_fuzz::audit::GENUINE;
@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 /// What the corpus may take of a clone.
-const MOST_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = 2 << 20;
+
+/// How many places of an input are damaged, at most.
+const PLACES: usize = 16;
 
 /// What one input may take, on a machine that does much else.
 const HANG: Duration = Duration::from_secs(5);
@@ -33,14 +36,32 @@ fn inputs(folder: &str) -> BTreeMap<String, Vec<(PathBuf, Vec<u8>)>> {
     entries(&package(folder)).into_iter().filter(|path| path.is_dir()).map(named).collect()
 }
 
+/// How many of the inputs are well formed.
 fn replay(target: Target, inputs: &[(PathBuf, Vec<u8>)]) -> usize {
-    let replayed = inputs.iter().filter(|(path, bytes)| {
+    let keeps = |path: &Path, bytes: &[u8]| {
         let start = Instant::now();
-        let well_formed = catch_unwind(|| target(bytes)).unwrap_or_else(|_| panic!("{} breaks a promise", path.display()));
+        let well_formed =
+            catch_unwind(|| target(bytes)).unwrap_or_else(|_| panic!("{}: a promise is broken by {bytes:02x?}", path.display()));
         assert!(start.elapsed() < HANG, "{} took {:?}", path.display(), start.elapsed());
         well_formed
+    };
+    let replayed = inputs.iter().filter(|(path, bytes)| {
+        for bytes in damaged(bytes) {
+            keeps(path, &bytes);
+        }
+        keeps(path, bytes)
     });
     replayed.count()
+}
+
+/// An input damaged at some places: a bit flipped, a byte lost, a byte written as a longer varint of the same value.
+fn damaged(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let at = (0..bytes.len()).step_by(bytes.len() / PLACES + 1);
+    at.flat_map(|at| {
+        let (before, byte, after) = (&bytes[..at], bytes[at], &bytes[at + 1..]);
+        let with = |middle: &[u8]| [before, middle, after].concat();
+        [with(&[byte ^ 1 << (at % 8)]), with(&[]), with(&[byte | 0x80, 0])]
+    })
 }
 
 #[test]
