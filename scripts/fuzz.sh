@@ -21,6 +21,9 @@ for target in "${targets[@]}"; do
 done
 . scripts/env.sh
 
+# A search begins with what is kept and with what else the repository has: vectors, examples, a log.
+UPDATE_EXPECT=1 cargo test --locked --release -p merit-fuzz --quiet
+
 # Counters at every edge and the operands of comparisons. With --target they do not reach build scripts and macros.
 flags=(--cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module)
 for flag in level=4 inline-8bit-counters pc-table trace-compares; do
