@@ -5,7 +5,6 @@
 # libFuzzer alone, with the compiler of every other script: neither a nightly one nor cargo-fuzz is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/env.sh
 
 targets=() seconds=60
 while [ $# -gt 0 ]; do
@@ -20,6 +19,10 @@ all=$(sed -n 's|^path = "fuzz_targets/\(.*\)\.rs"|\1|p' fuzz/Cargo.toml)
 for target in "${targets[@]}"; do
     grep -qx -- "$target" <<<"$all" || { echo "no target $target; there are:" $all >&2; exit 2; }
 done
+. scripts/env.sh
+
+# A search begins with what is kept and with what else the repository has: vectors, examples, a log.
+UPDATE_EXPECT=1 cargo test --locked --release -p merit-fuzz --quiet
 
 # Counters at every edge and the operands of comparisons. With --target they do not reach build scripts and macros.
 flags=(--cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module)
