@@ -30,14 +30,6 @@ pub fn merit<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) 
     Call { command, input: Vec::new() }
 }
 
-/// A call of another program that ends in one of `merit` with these arguments.
-pub fn under<S: AsRef<std::ffi::OsStr>>(wrapper: &[&str], arguments: impl IntoIterator<Item = S>) -> Call {
-    let mut command = Command::new(wrapper[0]);
-    command.args(&wrapper[1..]).arg(program()).args(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Call { command, input: Vec::new() }
-}
-
 /// A call that ended.
 #[derive(Debug)]
 pub struct Done {

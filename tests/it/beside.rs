@@ -105,11 +105,11 @@ fn readers_see_whole_commits_beside_a_slow_import_and_disturb_nothing() {
     let directory = with_pools(Profile::Example);
     let (running, mut stdin) = start(&directory);
     let mut views = Vec::new();
-    for span in [0..1_010, 1_010..2_010, 2_010..4_010] {
-        // The last ten wait for the commit after.
-        let committed = span.end - 10;
-        feed(&mut stdin, &reports[span]);
-        views.push(wait_for(&directory, committed));
+    for to in [1_010, 2_010, 4_010] {
+        let from = views.len().checked_sub(1).map_or(0, |last: usize| [1_010, 2_010][last]);
+        feed(&mut stdin, &reports[from..to]);
+        // What is left waits for the commit after.
+        views.push(wait_for(&directory, to - 10));
         read_all(&directory);
     }
     feed(&mut stdin, &reports[4_010..]);

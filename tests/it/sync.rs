@@ -1,7 +1,6 @@
 //! What the kernel was asked for, in order: nothing is acknowledged before it is synced.
 
 use merit_tests::directory::{Directory, Profile};
-use merit_tests::process::under;
 use merit_tests::{text, text_of_trace, trace_mapping, write};
 use std::collections::BTreeMap;
 
@@ -76,10 +75,9 @@ fn nothing_is_acknowledged_before_it_is_synced() {
     write(&rows, text_of_trace().split_inclusive('\n').take(ROWS + 1).collect::<String>());
     let trace_to = trace.to_string_lossy();
     let calls = "trace=write,writev,pwrite64,pwritev,fsync,fdatasync,sync_file_range,sendto";
-    let strace = ["strace", "-f", "-y", "-o", &trace_to, "-e", calls];
-    let import = under(&strace, ["import", "--json", "--commit-rows", "1", "--checkpoint-inputs", "50"]).with([&rows]);
-    let import = import.with(["--mapping"]).with([trace_mapping()]).with(["--audit-key"]).with([directory.key()]);
-    let done = import.with(["--data-dir"]).with([directory.data()]).with(["--topology"]).with([&directory.topology]).run();
+    let import = directory.import([&rows]).with(["--mapping"]).with([trace_mapping()]);
+    let import = import.with(["--commit-rows", "1", "--checkpoint-inputs", "50"]);
+    let done = import.under("strace", ["-f", "-y", "-o", &trace_to, "-e", calls]).run();
     assert_eq!(done.code, Some(0), "strace must be installed and ptrace permitted: {done:?}");
     let (acknowledged, written) = check(&text(&trace));
     assert!(acknowledged > ROWS as u32 && written > ROWS as u32, "{acknowledged} acknowledgements and {written} writes in {ROWS} commits");

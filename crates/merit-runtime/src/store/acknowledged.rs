@@ -53,9 +53,12 @@ pub(super) fn read(directory: &Path) -> Result<u64, RuntimeError> {
     let bytes = std::fs::read(place(directory)).unwrap_or_default();
     let told = bytes.split_last_chunk::<8>().filter(|(ends, check)| **check == xxh3_64(ends).to_be_bytes());
     let Some(ends) = told.and_then(|(mut ends, _)| Ends::get(&mut ends)) else { return Ok(0) };
-    let found = std::fs::metadata(directory.join(ends.manifest)).map_or(0, |file| file.len());
-    if manifest(directory).is_ok_and(|name| name == ends.manifest) && found < ends.manifest_bytes {
-        let path = directory.join(ends.manifest);
+    let Ok(manifest) = manifest(directory) else {
+        return Err(RuntimeError::Damaged { cause: format!("{} cannot be read", directory.join("CURRENT").display()) });
+    };
+    let path = directory.join(ends.manifest);
+    let found = std::fs::metadata(&path).map_or(0, |file| file.len());
+    if manifest == ends.manifest && found < ends.manifest_bytes {
         let cause = format!("{} has {found} bytes, and {} of it were on disk", path.display(), ends.manifest_bytes);
         return Err(RuntimeError::Damaged { cause });
     }
