@@ -11,6 +11,8 @@ mod prune;
 mod recovery;
 mod replay;
 
+pub(crate) use replay::{Differing, describe, first_difference};
+
 pub use appender::Appender;
 pub use prune::{Cut, prune};
 pub use replay::{Replayed, replay};

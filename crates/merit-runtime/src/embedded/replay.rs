@@ -143,27 +143,27 @@ fn signed_otherwise(recorded: &Frame<'_>, computed: &Frame<'_>, emitter: Option<
 }
 
 /// What differs: in the log, and computed again.
-struct Differing {
-    field: String,
-    recorded: String,
-    computed: String,
+pub(crate) struct Differing {
+    pub(crate) field: String,
+    pub(crate) recorded: String,
+    pub(crate) computed: String,
 }
 
 impl Differing {
-    fn new(field: &str, recorded: impl Into<String>, computed: impl Into<String>) -> Differing {
+    pub(crate) fn new(field: &str, recorded: impl Into<String>, computed: impl Into<String>) -> Differing {
         let shorten =
             |value: String| if value.chars().count() > 160 { value.chars().take(160).chain("...".chars()).collect() } else { value };
         Differing { field: field.into(), recorded: shorten(recorded.into()), computed: shorten(computed.into()) }
     }
 }
 
-fn describe(frame: &Frame<'_>) -> String {
+pub(crate) fn describe(frame: &Frame<'_>) -> String {
     let kind = frame.kind().map_or("unknown", Kind::name);
     format!("{kind} of key {:?}", frame.key)
 }
 
 /// The first field in which two records differ, and its values.
-fn first_difference(recorded: &Frame<'_>, computed: &Frame<'_>) -> Differing {
+pub(crate) fn first_difference(recorded: &Frame<'_>, computed: &Frame<'_>) -> Differing {
     let plain = [
         ("type", describe(recorded), describe(computed)),
         ("hops", recorded.hops.to_string(), computed.hops.to_string()),

@@ -27,6 +27,9 @@ pub(crate) struct Message {
     pub(crate) value: Vec<u8>,
 }
 
+/// Records with their offsets.
+pub(crate) type Records = Vec<(u64, Rc<Message>)>;
+
 /// Why a call did not do what it was asked to; the classes of Kafka's errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -61,14 +64,18 @@ pub(crate) struct Membership {
 }
 
 enum Place {
-    Record { message: Rc<Message>, transaction: u64 },
+    Record {
+        message: Rc<Message>,
+        transaction: u64,
+    },
     Aborted,
-    Marker,
+    /// The end of that transaction.
+    Marker(u64),
     Compacted,
 }
 
 /// Number of no transaction.
-const COMMITTED: u64 = 0;
+const NONE: u64 = 0;
 /// Stands for the partition that committed offsets are kept in: its marker comes in no order with the others.
 const OFFSETS: usize = usize::MAX;
 
@@ -133,7 +140,7 @@ impl Broker {
             now: 0,
             logs: (0..partitions).map(|_| Log::default()).collect(),
             coordinators: (0..producers).map(|_| Coordinator::default()).collect(),
-            transactions: COMMITTED,
+            transactions: NONE,
             late: Vec::new(),
             offsets: BTreeMap::new(),
             generation: 0,
@@ -147,7 +154,7 @@ impl Broker {
 impl Broker {
     /// Appends a record outside of any transaction.
     pub(crate) fn append(&mut self, partition: usize, message: &Rc<Message>) -> u64 {
-        self.push(partition, Place::Record { message: Rc::clone(message), transaction: COMMITTED })
+        self.push(partition, Place::Record { message: Rc::clone(message), transaction: NONE })
     }
 
     /// Takes over a transactional id: aborts what is open and fences whoever had it.
@@ -255,9 +262,9 @@ impl Broker {
 /// What a reader asks for.
 impl Broker {
     /// Records of a partition from an offset on that are stable, `most` at most, and the offset to go on from.
-    pub(crate) fn fetch(&self, partition: usize, from: u64, most: usize) -> (Vec<(u64, Rc<Message>)>, u64) {
+    pub(crate) fn fetch(&self, partition: usize, from: u64, most: usize) -> (Records, u64) {
         let log = &self.logs[partition];
-        let mut found = Vec::new();
+        let mut found = Records::new();
         let mut next = from as usize;
         while next < log.stable() && found.len() < most {
             if let Place::Record { message, .. } = &log.places[next] {
@@ -269,13 +276,13 @@ impl Broker {
     }
 
     /// A batch as the network brings it: some records or none.
-    pub(crate) fn poll(&mut self, partition: usize, from: u64) -> Vec<(u64, Rc<Message>)> {
+    pub(crate) fn poll(&mut self, partition: usize, from: u64) -> Records {
         let most = self.chance.place(24);
         self.fetch(partition, from, most).0
     }
 
     /// Records where there must be some: waits for open transactions.
-    pub(crate) fn read(&self, partition: usize, from: u64, most: usize) -> Result<(Vec<(u64, Rc<Message>)>, u64), Refused> {
+    pub(crate) fn read(&self, partition: usize, from: u64, most: usize) -> Result<(Records, u64), Refused> {
         match self.fetch(partition, from, most) {
             (_, next) if next == from => Err(Refused::Retry),
             found => Ok(found),
@@ -396,14 +403,10 @@ impl Broker {
     fn mark(&mut self, partition: usize, number: u64, committed: bool) {
         let log = &mut self.logs[partition];
         let from = log.open.remove(&number).unwrap_or(log.places.len());
-        for place in &mut log.places[from..] {
-            match place {
-                Place::Record { transaction, .. } if *transaction == number && committed => *transaction = COMMITTED,
-                Place::Record { transaction, .. } if *transaction == number => *place = Place::Aborted,
-                _ => {}
-            }
+        if !committed {
+            abort(&mut log.places[from..], number);
         }
-        log.places.push(Place::Marker);
+        log.places.push(Place::Marker(number));
     }
 
     /// Ends of transactions that are under way.
@@ -448,11 +451,17 @@ impl Broker {
         if !log.open.is_empty() || log.places.is_empty() {
             return false;
         }
-        let markers = (0..log.places.len()).filter(|at| matches!(log.places[*at], Place::Marker));
+        let markers = (0..log.places.len()).filter(|at| matches!(log.places[*at], Place::Marker(_)));
         let mut ends: Vec<usize> = if whole { Vec::new() } else { markers.map(|at| at + 1).collect() };
         ends.insert(0, 0);
         let end = ends[self.chance.place(ends.len())];
-        self.logs[partition].places.truncate(end);
+        let lost = self.logs[partition].places.split_off(end);
+        for place in lost {
+            // What has no marker any more was never committed.
+            if let Place::Marker(number) = place {
+                abort(&mut self.logs[partition].places, number);
+            }
+        }
         self.logs[partition].epoch += 1;
         true
     }
@@ -469,4 +478,9 @@ impl Broker {
         *message = Rc::new(Message { key: key.into(), value: change(&message.value) });
         true
     }
+}
+
+fn abort(places: &mut [Place], number: u64) {
+    let of_it = |place: &&mut Place| matches!(place, Place::Record { transaction, .. } if *transaction == number);
+    places.iter_mut().filter(of_it).for_each(|place| *place = Place::Aborted);
 }

@@ -16,6 +16,7 @@
 use super::broker::{Broker, Message};
 use super::checkpoint::Rows;
 use super::{Broken, Setup};
+use crate::embedded::{Differing, describe, first_difference};
 use crate::frame::Frame;
 use crate::store::{key_and_part, state_prefix};
 use crate::task::{Outgoing, Publisher, Task};
@@ -273,23 +274,14 @@ impl Checker {
             let recorded = broker.fetch(*partition, 0, usize::MAX).0;
             let mut recorded =
                 recorded.iter().filter(|(_, message)| Frame::decode(&message.value).is_some_and(|frame| layout.owns(frame.stream)));
-            for value in computed.0.remove(partition).unwrap_or_default() {
-                match recorded.next() {
-                    Some((_, message)) if message.value == value => {}
-                    found => {
-                        let (found, value) = (found.map(|(_, message)| describe(&message.value)), describe(&value));
-                        return broken(
-                            "replay",
-                            format!("{} holds {found:?}, computed again it is {value}", name(&setup.layout, *partition)),
-                        );
-                    }
-                }
-            }
-            if let Some((offset, message)) = recorded.next() {
-                return broken(
-                    "replay",
-                    format!("{}: {} is computed by nobody", at_of(&setup.layout, *partition, *offset), describe(&message.value)),
-                );
+            let computed = computed.0.remove(partition).unwrap_or_default();
+            for at in 0.. {
+                let differing = match (recorded.next(), computed.get(at)) {
+                    (None, None) => break,
+                    (Some((_, message)), Some(value)) if message.value == *value => continue,
+                    (found, value) => differing(found.map(|(_, message)| message.value.as_slice()), value.map(Vec::as_slice)),
+                };
+                return broken("replay", format!("{}: {differing}", name(&setup.layout, *partition)));
             }
         }
         Ok(task)
@@ -463,9 +455,11 @@ fn at_of(layout: &Layout, partition: usize, offset: u64) -> String {
     format!("{} at offset {offset}", name(layout, partition))
 }
 
-fn describe(value: &[u8]) -> String {
-    Frame::decode(value).map_or("no record".into(), |frame| {
-        let kind = frame.kind().map_or("unknown", Kind::name);
-        format!("{kind} of key {:?}, stream {} sequence {}", frame.key, frame.stream, frame.sequence)
-    })
+fn differing(recorded: Option<&[u8]>, computed: Option<&[u8]>) -> String {
+    let Differing { field, recorded, computed } = match (recorded.and_then(Frame::decode), computed.and_then(Frame::decode)) {
+        (Some(recorded), Some(computed)) => first_difference(&recorded, &computed),
+        (Some(recorded), None) => Differing::new("record", describe(&recorded), "nothing"),
+        (None, computed) => Differing::new("record", "nothing", computed.map_or_else(String::new, |frame| describe(&frame))),
+    };
+    format!("{field}: the log has {recorded}, computed again it is {computed}")
 }

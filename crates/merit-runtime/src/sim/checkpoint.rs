@@ -134,6 +134,7 @@ impl Copy {
     /// Gives the offset behind the last row. `epoch` is that of the changelog when the task was taken over.
     async fn write_changelog(&self, of: &Membership, number: usize, rows: &Rows, position: u64, epoch: u64) -> Result<u64, Refused> {
         let (producer, partition) = (self.changelog, self.setup.changelog(number));
+        self.place.ask(Step::BeginChangelog, |_| Ok(())).await?;
         let next = self.send_rows(partition, rows).await?;
         // Nothing is lost behind an open transaction: a changelog that is whole now is so when this is committed.
         if self.place.ask(Step::ReadChangelogEpoch, |broker| Ok(broker.epoch_of(partition))).await? != epoch

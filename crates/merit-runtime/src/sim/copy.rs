@@ -238,6 +238,7 @@ impl Copy {
 
     async fn transact(&self, of: &Membership, batch: &mut Batch) -> Result<(), Refused> {
         let producer = self.producer;
+        self.place.ask(Step::Begin, |_| Ok(())).await?;
         for outputs in batch.outputs.chunks_mut(8) {
             let mut left = outputs.iter_mut().peekable();
             let send = |broker: &mut Broker| {

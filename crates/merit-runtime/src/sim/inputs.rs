@@ -110,14 +110,14 @@ impl Inputs {
     fn poison(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
         let bytes = broker.chance.below(u64::MAX).to_be_bytes();
         let raw = RawReport { source: "poison", rule: "json_invalid", detail: "no JSON", bytes: &bytes };
-        self.to_reports(broker, layout, "poison", now, Payload::RawReport(&raw));
+        self.append_to_reports(broker, layout, "poison", now, Payload::RawReport(&raw));
     }
 
     fn assign(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
         let agent = format!("agent-{}", broker.chance.below(AGENTS));
         let division = format!("division-{}", broker.chance.below(3));
         let assign = AssignEntity { agent_id: &agent, division_id: &division, product_id: None };
-        self.to_reports(broker, layout, &agent, now, Payload::AssignEntity(&assign));
+        self.append_to_reports(broker, layout, &agent, now, Payload::AssignEntity(&assign));
     }
 
     fn propose(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
@@ -126,27 +126,27 @@ impl Inputs {
         let (pool, delta) = (Some(POOL), Some(1_000));
         let proposal =
             ProposePromotion { agent_id: &agent, action, rationale: "by hand", confidence: None, requested_by: "person", pool, delta };
-        self.to_reports(broker, layout, &agent, now, Payload::ProposePromotion(&proposal));
+        self.append_to_reports(broker, layout, &agent, now, Payload::ProposePromotion(&proposal));
     }
 
     fn size_pool(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
         let capacity = 1_000 * (2 + broker.chance.below(5));
-        self.to_pool(broker, layout, now, Payload::DefinePool(&DefinePool { pool: POOL, capacity, state: PoolState::Open }));
+        self.append_to_pool(broker, layout, now, Payload::DefinePool(&DefinePool { pool: POOL, capacity, state: PoolState::Open }));
     }
 
     fn size_quota(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
         let division = format!("division-{}", broker.chance.below(3));
         let nominal = 1_000 * broker.chance.below(4);
-        self.to_pool(broker, layout, now, Payload::SetQuota(&SetQuota { pool: POOL, division_id: &division, nominal }));
+        self.append_to_pool(broker, layout, now, Payload::SetQuota(&SetQuota { pool: POOL, division_id: &division, nominal }));
     }
 
-    fn to_reports(&mut self, broker: &mut Broker, layout: &Layout, key: &str, time: EventTime, payload: Payload<'_>) {
+    fn append_to_reports(&mut self, broker: &mut Broker, layout: &Layout, key: &str, time: EventTime, payload: Payload<'_>) {
         let first = layout.all_of("eval.reports").unwrap_or_default().start;
         let partition = first + Key::new(key).partition(layout.report_partitions) as usize;
         self.append(broker, partition, key, time, payload);
     }
 
-    fn to_pool(&mut self, broker: &mut Broker, layout: &Layout, time: EventTime, payload: Payload<'_>) {
+    fn append_to_pool(&mut self, broker: &mut Broker, layout: &Layout, time: EventTime, payload: Payload<'_>) {
         if let Some(partition) = layout.find("alloc.requests", 0) {
             self.append(broker, partition, POOL, time, payload);
         }

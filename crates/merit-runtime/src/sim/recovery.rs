@@ -6,6 +6,7 @@ use super::copy::{Copy, Output, Place, Running, Stop};
 use super::step::Step;
 use super::{Sabotage, Setup};
 use crate::RuntimeError;
+use crate::embedded::{Differing, describe, first_difference};
 use crate::error::Difference;
 use crate::frame::Frame;
 use crate::task::{Outgoing, Publisher, Task};
@@ -20,7 +21,12 @@ impl Copy {
     pub(super) async fn take_over(&self, number: usize, since: u64) -> Result<Running, Stop> {
         let (input, failed) = (self.input(number), |error| Stop::Task(number, error));
         let committed = self.place.read(Step::ReadCommitted, |broker| broker.committed(input)).await?;
-        let base = self.restore(number).await?;
+        let mut base = self.restore(number).await?;
+        let mut rows = Rows::new();
+        if !base.rows.contains_key(&self.setup.task_key(number)) {
+            // What is left of a changelog without the task's own row belongs to nothing: the next checkpoint deletes it.
+            rows = std::mem::take(&mut base.rows).into_keys().map(|key| (key, Vec::new())).collect();
+        }
         let mut task = self.setup.task(number, &base.rows).map_err(failed)?;
         if self.is_sabotaged(Sabotage::Position) {
             task.position = committed;
@@ -39,7 +45,7 @@ impl Copy {
             }
         }
         let (last, unsent) = refold.finish(&task).map_err(failed)?;
-        Ok(Running { task, since, rows: Rows::new(), last, unsaved, unsent })
+        Ok(Running { task, since, rows, last, unsaved, unsent })
     }
 }
 
@@ -97,8 +103,8 @@ impl<'s> Refold<'s> {
             for (partition, recorded) in &self.recorded {
                 if let Some((offset, message)) = recorded.front() {
                     let found = Frame::decode(&message.value);
-                    let (stream, sequence) = found.map_or((0, 0), |frame| (frame.stream, frame.sequence));
-                    return Err(self.difference(*partition, *offset, (stream, sequence), "record", describe(found), "nothing".into()));
+                    let (of, recorded) = found.map_or(((0, 0), String::new()), |frame| ((frame.stream, frame.sequence), describe(&frame)));
+                    return Err(self.difference(*partition, *offset, of, Differing::new("record", recorded, "nothing")));
                 }
             }
             let computed = task.chain_head().filter(|head| head.sequence > 0);
@@ -106,14 +112,15 @@ impl<'s> Refold<'s> {
             if computed != recorded {
                 let layout = &self.setup.layout.tasks[self.task];
                 let of = (layout.audit_stream().into(), computed.map_or(0, |head| head.sequence));
-                let chain = |head: Option<ChainHead>| format!("{head:?}");
-                return Err(self.difference(layout.input, task.position, of, "chain", chain(recorded), chain(computed)));
+                let differing = Differing::new("chain", format!("{recorded:?}"), format!("{computed:?}"));
+                return Err(self.difference(layout.input, task.position, of, differing));
             }
         }
         Ok((self.last, self.unsent))
     }
 
-    fn difference(&self, at: usize, offset: u64, of: (u32, u64), field: &str, recorded: String, computed: String) -> RuntimeError {
+    /// `of` is a stream's number and a sequence in it.
+    fn difference(&self, at: usize, offset: u64, of: (u32, u64), Differing { field, recorded, computed }: Differing) -> RuntimeError {
         let partition = &self.setup.layout.partitions[at];
         RuntimeError::Difference(Box::new(Difference {
             topic: partition.name.clone(),
@@ -121,7 +128,7 @@ impl<'s> Refold<'s> {
             offset,
             stream: self.setup.layout.tasks[self.task].stream_prefix(of.0 as u16),
             sequence: of.1,
-            field: field.into(),
+            field,
             recorded,
             computed,
         }))
@@ -141,15 +148,10 @@ impl Publisher for Refold<'_> {
         }
         let offset = next.as_ref().map_or(0, |(offset, _)| *offset);
         let of = (computed.stream, computed.sequence);
-        Err(self.difference(record.partition, offset, of, "record", describe(found), describe(Some(computed))))
+        let missing = || Differing::new("record", "nothing more", describe(&computed));
+        let differing = found.as_ref().map_or_else(missing, |found| first_difference(found, &computed));
+        Err(self.difference(record.partition, offset, of, differing))
     }
-}
-
-fn describe(frame: Option<Frame<'_>>) -> String {
-    frame.map_or("nothing more".into(), |frame| {
-        let kind = frame.kind().map_or("unknown", Kind::name);
-        format!("{kind} of key {:?}, sequence {}", frame.key, frame.sequence)
-    })
 }
 
 /// Where a chain stands behind a leaf.

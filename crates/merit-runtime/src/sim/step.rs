@@ -25,6 +25,8 @@ pub enum Step {
     ReadInputs,
     /// Reading new inputs.
     Poll,
+    /// Beginning a transaction.
+    Begin,
     /// Sending outputs.
     Produce,
     /// Sending the offsets behind the inputs.
@@ -33,6 +35,8 @@ pub enum Step {
     Commit,
     /// Aborting instead.
     Abort,
+    /// Beginning the transaction of a checkpoint.
+    BeginChangelog,
     /// Sending rows of a checkpoint.
     ProduceChangelog,
     /// Sending an offset, so that a copy that lost the task is refused.
@@ -47,7 +51,7 @@ pub enum Step {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Step; 20] = [
+    pub const ALL: [Step; 22] = [
         Step::InitialiseProducer,
         Step::InitialiseChangelog,
         Step::Join,
@@ -59,10 +63,12 @@ impl Step {
         Step::ReadOutputs,
         Step::ReadInputs,
         Step::Poll,
+        Step::Begin,
         Step::Produce,
         Step::SendOffsets,
         Step::Commit,
         Step::Abort,
+        Step::BeginChangelog,
         Step::ProduceChangelog,
         Step::FenceChangelog,
         Step::CommitChangelog,

@@ -294,9 +294,9 @@ impl World {
         let mut broker = self.broker.borrow_mut();
         let process = &mut self.processes[at];
         let slot = &mut self.slots[process.slot];
-        // Between two owners a checkpoint does most harm.
-        let checkpointing = matches!(process.step.get(), Step::ProduceChangelog | Step::FenceChangelog | Step::CommitChangelog);
-        if broker.chance.breaks(Fault::Pause, if checkpointing { 16 } else { 300 }) {
+        // Late rows do most harm, and they are rare otherwise.
+        let times = if process.step.get() == Step::BeginChangelog { 8 } else { 300 };
+        if broker.chance.breaks(Fault::Pause, times) {
             process.paused = broker.now + 5_000 + broker.chance.below(150_000);
         }
         if slot.occupant == Some(process.instance) && broker.chance.breaks(Fault::Replaced, 600) {
