@@ -88,7 +88,7 @@ fn options() -> Options {
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(2);
     options.set_max_total_wal_size(256 << 20);
-    options.set_db_write_buffer_size(160 << 20);
+    options.set_db_write_buffer_size(192 << 20);
     // By default RocksDB drops, in silence, whatever lies behind a damaged place of its write-ahead log.
     options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::TolerateCorruptedTailRecords);
     options
@@ -101,7 +101,10 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
     log.set_write_buffer_size(64 << 20);
     let mut state = Options::default();
     state.set_compression_type(rocksdb::DBCompressionType::Lz4);
-    state.set_write_buffer_size(32 << 20);
+    // A checkpoint writes many rows over again: they meet in memory and in few levels before they are merged on disk.
+    state.set_write_buffer_size(64 << 20);
+    state.set_level_zero_file_num_compaction_trigger(8);
+    state.set_max_bytes_for_level_base(512 << 20);
     // The rows of a key are one prefix, so that a key without rows costs a look at filters.
     state.set_prefix_extractor(SliceTransform::create("key", |row| &row[..row.len() - PART], Some(|row| row.len() > PART)));
     state.set_memtable_prefix_bloom_ratio(0.05);
