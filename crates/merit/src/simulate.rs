@@ -90,7 +90,7 @@ fn one(seed: u64, out: &mut Output) -> Result<(), Failure> {
         out.table(&run.records.iter().map(|(name, count)| row(((*name).into(), *count))).collect::<Vec<_>>())?;
     }
     if run != again {
-        return Err(Failure::new(&code::SIMULATION_VARIES, format!("seed {seed} ran otherwise the second time")));
+        return Err(Failure::new(code::SIMULATION_VARIES, format!("seed {seed} ran otherwise the second time")));
     }
     run.broken.as_ref().map_or(Ok(()), |broken| Err(failure(&run, broken)))
 }
@@ -142,7 +142,7 @@ fn each(from: u64, seeds: u64, mut then: impl FnMut(Run)) {
 fn failure(run: &Run, broken: &Broken) -> Failure {
     let message = format!("seed {} broke the rule `{}` after {} steps, trace {:016x}", run.seed, broken.invariant, run.steps, run.trace);
     let hint = format!("`merit simulate --seed {}` runs it again", run.seed);
-    Failure::new(&code::SIMULATION_FAILED, message).because(broken.detail.clone()).hint(hint)
+    Failure::new(code::SIMULATION_FAILED, message).because(broken.detail.clone()).hint(hint)
 }
 
 fn json(run: &Run) -> Value {
