@@ -32,6 +32,7 @@ fn the_same_seed_is_the_same_run() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "which rule finds it, and where, is for a person to see")]
 fn each_sabotage_is_found_within_two_hundred_seeds() {
     let simulation = simulation();
     for (sabotage, rules) in [
