@@ -135,6 +135,8 @@ pub trait Store {
     fn checkpoint(&mut self, put: PutRow<'_>);
     /// Forgets everything and goes on from these rows, which hold what it wrote.
     fn restore(&mut self, rows: Arc<dyn Rows>) -> Result<(), Fault>;
+    /// Values that changed since the last checkpoint.
+    fn changed(&self) -> usize;
     /// Bytes that it keeps in memory, about.
     fn bytes(&self) -> usize;
     /// Forgets values that were not used lately until no more than `limit` bytes are kept, and reads them again from these rows
@@ -382,6 +384,10 @@ impl<V: Row> Store for Table<V> {
         Ok(())
     }
 
+    fn changed(&self) -> usize {
+        self.dirty.len()
+    }
+
     fn bytes(&self) -> usize {
         self.bytes
     }
@@ -447,6 +453,10 @@ impl<V: Row> Store for Single<V> {
         rows.of_key(V::STORE, "", &mut |key, part, bytes| load(&mut self.value, key, part, bytes))?;
         self.value.loaded(&mut V::Shared::default());
         Ok(())
+    }
+
+    fn changed(&self) -> usize {
+        usize::from(self.dirty)
     }
 
     fn bytes(&self) -> usize {

@@ -87,7 +87,8 @@ fn options() -> Options {
     options.create_missing_column_families(true);
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(2);
-    options.set_max_total_wal_size(256 << 20);
+    // What a start reads again.
+    options.set_max_total_wal_size(48 << 20);
     options.set_db_write_buffer_size(192 << 20);
     // By default RocksDB drops, in silence, whatever lies behind a damaged place of its write-ahead log.
     options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::TolerateCorruptedTailRecords);

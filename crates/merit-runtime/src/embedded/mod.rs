@@ -262,11 +262,19 @@ impl Engine {
         self.flush()?;
         self.evict()?;
         let mut commit = Commit { meta, ..Commit::default() };
-        self.checkpoint_due |= self.unsaved >= self.checkpoint_inputs;
+        self.checkpoint_due |= self.tail_is_long();
         if self.checkpoint_due {
             self.checkpoint(&mut commit);
         }
         self.appender.commit(commit)
+    }
+
+    /// Whether a start would take about as long as it may. A value that changed is read from disk then, which takes about as long
+    /// as an input: few inputs of many entities are as long a tail as many inputs of few.
+    fn tail_is_long(&mut self) -> bool {
+        let most = self.checkpoint_inputs;
+        let mut changed = || self.tasks.iter_mut().map(Task::changed).sum::<usize>() as u64;
+        self.unsaved >= most || (self.unsaved >= most / 8 && self.unsaved + changed() >= most + most / 2)
     }
 
     /// Keeps state within its bounds. Only what a finished checkpoint holds can be read again.

@@ -50,6 +50,13 @@ datum! {
 const TASK_STORE: &str = "";
 
 impl Task {
+    /// Values of its stores that changed since the last checkpoint.
+    pub fn changed(&mut self) -> usize {
+        let mut changed = 0;
+        self.nodes.iter_mut().for_each(|node| node.processor.stores(&mut |store| changed += store.changed()));
+        changed
+    }
+
     /// Bytes that its stores keep in memory, about.
     pub fn bytes(&mut self) -> usize {
         let mut bytes = 0;
