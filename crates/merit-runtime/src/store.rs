@@ -88,7 +88,7 @@ fn options() -> Options {
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(2);
     // What a start reads again.
-    options.set_max_total_wal_size(48 << 20);
+    options.set_max_total_wal_size(96 << 20);
     options.set_db_write_buffer_size(192 << 20);
     // By default RocksDB drops, in silence, whatever lies behind a damaged place of its write-ahead log.
     options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::TolerateCorruptedTailRecords);
