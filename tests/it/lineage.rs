@@ -6,7 +6,7 @@ use merit_core::{Datum, Fixed, Kind};
 use merit_runtime::Failpoint;
 use merit_tests::directory::{Directory, Profile, example, with_pools};
 use merit_tests::dump::{Dump, Entry, assert_equal, of_topic};
-use merit_tests::process::Call;
+use merit_tests::process::{Call, merit};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -107,6 +107,9 @@ fn a_log_that_differs_goes_on_and_every_proof_names_the_lineage() {
     assert_eq!((&undisturbed["allocations"], &undisturbed["pools"]), (&summary["allocations"], &summary["pools"]));
 
     // Sequences begin anew under another lineage, and an id leads to its own record.
+    let streams: BTreeSet<u32> = before.iter().map(|entry| entry.stream).collect();
+    let first = of_topic(&dump, "eval.scores").filter(|entry| !streams.contains(&entry.stream)).map(|entry| entry.sequence).min();
+    assert!(first < Some(10), "{first:?}");
     let shown = directory.call(["log", "cat", "eval.promotions"]).ok().lines();
     let last = shown.last().and_then(|shown| shown["id"].as_str()).expect("a promotion").to_owned();
     let explained = directory.call(["explain", &last]).ok().json();
@@ -116,9 +119,16 @@ fn a_log_that_differs_goes_on_and_every_proof_names_the_lineage() {
     let intake = directory.call(["log", "cat", "audit.intake"]).ok().lines();
     let epoch = intake.iter().rfind(|shown| shown["type"] == "ConfigEpoch").expect("an epoch");
     assert_eq!(epoch["value"]["lineage"]["partition"], named(&entry).as_str());
-    let text = merit_tests::process::merit(["explain", epoch["id"].as_str().expect("an id"), "--data-dir"]).with([directory.data()]);
-    let text = text.with(["--topology"]).with([&directory.topology]).ok().out;
-    assert!(text.contains("begins a new lineage") && text.contains(REASON), "{text}");
+    let epoch = epoch["id"].as_str().expect("an id");
+    for (call, wanted) in [
+        (&["explain", epoch][..], "it begins a new lineage since"),
+        (&["explain", &last], "(begun since"),
+        (&["audit", "verify"], "begun since"),
+        (&["replay", "--assert-equal"], "equal but for these"),
+    ] {
+        let told = merit(call).with(["--data-dir"]).with([directory.data()]).with(["--topology"]).with([&directory.topology]).ok().out;
+        assert!(told.contains(wanted) && told.contains(REASON), "{call:?}: {told}");
+    }
     let ids: BTreeSet<&str> = shown.iter().filter_map(|shown| shown["id"].as_str()).collect();
     assert_eq!(ids.len(), shown.len());
 }
