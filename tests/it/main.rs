@@ -14,6 +14,7 @@ mod equality;
 mod errors;
 mod import;
 mod kill;
+mod lineage;
 mod oracle;
 mod replay;
 mod retention;

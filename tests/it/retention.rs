@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 type Starts = BTreeMap<(String, u32), u64>;
 
 /// An empty directory whose topics of eval.* keep so much.
-fn keeping(retention: &str) -> Directory {
+pub(crate) fn keeping(retention: &str) -> Directory {
     let mut directory = Directory::with_topology(repository("examples/topology.toml"));
     let line = format!("]\nretention = \"{retention}\"\n");
     let keep = |part: &str| if part.starts_with("eval.") { part.replacen("]\n", &line, 1) } else { part.to_owned() };
@@ -35,7 +35,7 @@ fn import_second(directory: &Directory) {
     directory.import([trace()]).with(["--mapping"]).with([trace_mapping()]).with(["--source", "second"]).ok();
 }
 
-fn prune(directory: &Directory, flags: &[&str]) -> Vec<Value> {
+pub(crate) fn prune(directory: &Directory, flags: &[&str]) -> Vec<Value> {
     directory.call(["log", "prune"]).with(["--audit-key"]).with([directory.key()]).with(flags).ok().lines()
 }
 

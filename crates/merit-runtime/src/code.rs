@@ -29,6 +29,7 @@ codes! {
     /// The call is wrong.
     CALL exits 2 {
         OFFSET_PRUNED "offset_pruned" "the records before an offset were pruned by the retention of their topic", "ask from the first offset that is left; the topic's retention removed what was before it";
+        LINEAGE_NOT_NEEDED "lineage_not_needed" "a new lineage was asked for, and nothing differs", "go on as you are: a start takes this directory; where `merit replay` finds a difference before the last checkpoint, restore a backup of before it";
     }
 }
 
@@ -39,6 +40,6 @@ codes! {
         STORE_DAMAGED "store_damaged" "a file of the store is damaged or missing", "keep the directory as it is and restore a backup of it beside it: `merit restore`";
         STORE_CUT_SHORT "store_cut_short" "the store holds less than was acknowledged: its write-ahead log was cut or removed", "keep the directory as it is and restore a backup of it beside it: `merit restore`; if what is missing may be lost, remove its file ACKNOWLEDGED and run the command again";
         LOG_CORRUPT "log_corrupt" "a record in the log cannot be read", "restore the directory from a backup; `merit audit verify` tells how far it can be trusted";
-        LOG_DIFFERS "log_differs" "what is computed again differs from what is in the log", "keep a copy: the log was changed, or this program computes otherwise than the one that wrote it. Restore a copy or that program, or go on as a new lineage: `merit topology apply --new-lineage PARTITION --reason TEXT`";
+        LOG_DIFFERS "log_differs" "what is computed again differs from what is in the log", "keep a copy: the log was changed, or this program computes otherwise than the one that wrote it. Restore a copy or that program; or, where a start stops so, go on as a new lineage, with the partition that is named first: `merit topology apply --new-lineage PARTITION --reason TEXT`";
     }
 }

@@ -149,6 +149,9 @@ pub enum RuntimeError {
     /// What is computed again differs from what is in the log.
     #[error("{0}")]
     Difference(Box<Difference>),
+    /// A new lineage would end one that goes on well.
+    #[error("nothing differs: what lies behind the last checkpoint is as it is computed again")]
+    LineageNotNeeded,
     /// A bug of ours.
     #[error("{task} stopped at offset {offset}: {fault}")]
     Stopped {
@@ -213,6 +216,7 @@ impl RuntimeError {
             RuntimeError::Corrupt { .. } => code::LOG_CORRUPT,
             RuntimeError::Pruned { .. } => code::OFFSET_PRUNED,
             RuntimeError::Difference(_) => code::LOG_DIFFERS,
+            RuntimeError::LineageNotNeeded => code::LINEAGE_NOT_NEEDED,
             RuntimeError::Stopped { .. } => code::STOPPED,
         }
     }

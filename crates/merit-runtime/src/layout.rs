@@ -52,6 +52,8 @@ pub struct TaskLayout {
     pub input: usize,
     /// Number of the stream of its first processor; the others follow, and behind them its audit chain.
     pub first_stream: u16,
+    /// Streams of all tasks. The next lineage of a log goes on with their numbers where this one ends.
+    pub streams: u16,
     /// Names of its processors.
     pub processors: Vec<&'static str>,
 }
@@ -62,14 +64,23 @@ impl TaskLayout {
         self.first_stream + self.processors.len() as u16
     }
 
-    /// Whether a stream is one of this task's.
+    /// Whether a stream is one of this task's, in whatever lineage.
     pub fn owns(&self, stream: u32) -> bool {
-        (u32::from(self.first_stream)..=u32::from(self.audit_stream())).contains(&stream)
+        let number = stream % u32::from(self.streams);
+        stream != u32::from(Head::OUTSIDE) && (u32::from(self.first_stream)..=u32::from(self.audit_stream())).contains(&number)
+    }
+
+    /// Number of the stream of its first processor in the lineage of that number, from 0; none where no number is left for one of
+    /// the streams.
+    pub fn first_stream_of(&self, lineage: usize) -> Option<u16> {
+        let end = (lineage + 1).checked_mul(self.streams.into())?;
+        u16::try_from(end).ok().map(|end| end - self.streams + self.first_stream)
     }
 
     /// The name of one of its streams but for the lineage.
     pub fn stream_prefix(&self, stream: u16) -> String {
-        let processor = self.processors.get(usize::from(stream - self.first_stream)).copied().unwrap_or("audit");
+        let place = usize::from(stream % self.streams - self.first_stream);
+        let processor = self.processors.get(place).copied().unwrap_or("audit");
         format!("{}/{processor}/{}", self.name, self.partition)
     }
 }
@@ -121,6 +132,7 @@ impl Layout {
                     partition,
                     input,
                     first_stream: streams,
+                    streams: 0,
                     processors: processors.clone(),
                 });
                 streams += processors.len() as u16 + 1;
@@ -136,6 +148,7 @@ impl Layout {
             };
             routes.push((0..64).map(|number| Kind::from_number(number).map_or_else(Vec::new, to_topics)).collect());
         }
+        tasks.iter_mut().for_each(|task| task.streams = streams);
         let report_partitions = topology.sub_topologies.first().map_or(1, |first| topology.partition_count(first.input));
         Layout { partitions, tasks, report_partitions, routes, topics, registered: registered.to_vec() }
     }
@@ -218,9 +231,21 @@ impl Layout {
         partitions.collect::<std::collections::BTreeSet<usize>>().into_iter().collect()
     }
 
-    /// The task and the stream number of a frame; none for a record from outside.
+    /// The partition whose first record says whose log this is: the sealer's input, which nothing is ever pruned of.
+    pub fn genesis(&self) -> &Partition {
+        &self.partitions[self.tasks[self.tasks.len() - 1].input]
+    }
+
+    /// The task that a stream is of; none for records from outside.
     pub fn task_of_stream(&self, stream: u32) -> Option<&TaskLayout> {
-        (stream != u32::from(Head::OUTSIDE)).then(|| self.tasks.iter().find(|task| task.owns(stream)))?
+        self.tasks.iter().find(|task| task.owns(stream))
+    }
+
+    /// The whole name of a stream in a log of these lineages; none for records from outside.
+    pub fn stream_name(&self, stream: u16, lineages: &[String]) -> Option<String> {
+        let task = self.task_of_stream(stream.into())?;
+        let lineage = lineages.get(usize::from(stream / task.streams))?;
+        Some(format!("{}/{lineage}", task.stream_prefix(stream)))
     }
 }
 

@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod frame;
 pub mod key;
 pub mod layout;
+pub mod lineage;
 pub mod pruned;
 pub mod sim;
 pub mod store;

@@ -15,6 +15,7 @@ use crate::{Place, registry, session};
 use clap::{Args, Subcommand};
 use merit_runtime::RuntimeError;
 use merit_runtime::layout::Layout;
+use merit_runtime::lineage::{Cause, Lineage};
 use merit_runtime::store::Store;
 use reading::Broken;
 use serde_json::{Value, json};
@@ -74,9 +75,15 @@ fn as_json(verified: &Verified, seconds: f64) -> Value {
         json!({ "task": task.task, "seals": task.seals, "inputs": task.inputs, "outputs": task.outputs,
             "notYetSealed": { "inputs": task.inputs_open, "outputs": task.outputs_open } })
     };
+    let lineage = |Lineage { name, cause }: &Lineage| {
+        let cause = cause.as_ref();
+        json!({ "name": name, "partition": cause.map(|cause| &cause.partition), "reason": cause.map(|cause| &cause.reason),
+            "uncompared": cause.map(|cause| cause.uncompared) })
+    };
     let tasks: Vec<Value> = verified.tasks.iter().map(task).collect();
     let pruned = &verified.pruned;
-    json!({ "verified": true, "log": verified.origin, "lineage": verified.lineage, "emitterKey": verified.emitter,
+    let lineages: Vec<Value> = verified.lineages.iter().map(lineage).collect();
+    json!({ "verified": true, "log": verified.origin, "lineages": lineages, "emitterKey": verified.emitter,
         "keyFromLog": verified.key_from_log, "leaves": verified.leaves.values().sum::<u64>(), "leavesByType": verified.leaves,
         "chains": verified.chains, "signatures": verified.signatures, "parents": verified.parents, "tasks": tasks, "seconds": seconds,
         "pruned": { "leaves": pruned.leaves, "seals": pruned.seals, "parents": pruned.parents } })
@@ -99,6 +106,14 @@ fn print(verified: &Verified, seconds: f64, out: &mut Output) -> Result<(), Fail
     let Pruned { leaves, seals, parents } = verified.pruned;
     if leaves + seals + parents > 0 {
         out.line(format!("\npruned by retention: the records of {leaves} leaves, of {seals} seals and of {parents} parents; their signed leaves speak for them"))?;
+    }
+    for (Lineage { name, .. }, Cause { partition, reason, uncompared }) in
+        verified.lineages.iter().filter_map(|lineage| Some((lineage, lineage.cause.as_ref()?)))
+    {
+        out.line(format!("\nlineage {name}: begun since {partition} differed: {reason}"))?;
+        out.line(format!(
+            "     the {uncompared} records before it stand as they were found, and what no seal covers there is never sealed"
+        ))?;
     }
     out.line("\nBy task")?;
     let mut rows = vec![["task", "seals", "inputs", "outputs", "not yet sealed"].map(String::from).to_vec()];

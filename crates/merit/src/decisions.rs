@@ -4,20 +4,36 @@ use merit_core::{EventTime, Kind, Uuid};
 use merit_runtime::RuntimeError;
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::{Layout, Partition, TaskLayout};
+use merit_runtime::lineage::{Cause, Lineage, lineages};
 use merit_runtime::store::{Cursor, Store};
 
-/// The streams of one log; a stream's number is its place.
+/// The streams of one log; a stream's number is its place, those of the next lineage behind those of the one before.
 pub(crate) struct Streams {
+    pub(crate) lineages: Vec<Lineage>,
     names: Vec<String>,
 }
 
 impl Streams {
-    /// The streams of a layout in a log of that lineage.
-    pub(crate) fn new(layout: &Layout, lineage: &str) -> Streams {
-        let of_task = |task: &TaskLayout| -> Vec<String> {
-            (task.first_stream..=task.audit_stream()).map(|stream| format!("{}/{lineage}", task.stream_prefix(stream))).collect()
+    /// The streams of a log.
+    pub(crate) fn new(store: &Store, layout: &Layout) -> Result<Streams, RuntimeError> {
+        let lineages = lineages(store, layout)?;
+        let in_lineage = |Lineage { name, .. }: &Lineage| -> Vec<String> {
+            let of_task =
+                |task: &TaskLayout| (task.first_stream..=task.audit_stream()).map(|stream| task.stream_prefix(stream)).collect::<Vec<_>>();
+            layout.tasks.iter().flat_map(of_task).map(|prefix| format!("{prefix}/{name}")).collect()
         };
-        Streams { names: layout.tasks.iter().flat_map(of_task).collect() }
+        let names = lineages.iter().flat_map(in_lineage).collect();
+        Ok(Streams { lineages, names })
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Why the lineage of a chain began, where it is not the first.
+    pub(crate) fn cause(&self, chain: &str) -> Option<&Cause> {
+        self.lineages.iter().find(|lineage| chain.ends_with(&lineage.name))?.cause.as_ref()
     }
 
     /// Name of a stream.

@@ -9,7 +9,7 @@ mod tests;
 use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{Place, log, session};
+use crate::{Place, session};
 use clap::Args;
 use find::{Finder, Item};
 use merit_core::{Kind, Uuid};
@@ -48,7 +48,7 @@ const LISTED: &str = "decisions";
 impl Explain {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let (store, layout) = session::read_only(&self.place)?;
-        let finder = Finder::new(&store, &layout, &log::lineage(&store, &layout)?);
+        let finder = Finder::new(&store, &layout)?;
         let unknown = || {
             if Uuid::parse(&self.id).is_some_and(|id| finder.may_lack(id)) {
                 return Failure::new(code::ID_PRUNED, format!("the record {} was pruned by the retention of its topic", self.id));

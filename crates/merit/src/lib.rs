@@ -76,7 +76,7 @@ enum Command {
     /// Chains, signatures and seals.
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Check and draw topology.toml.
+    /// Check and draw topology.toml; go on from a log that differs.
     #[command(subcommand)]
     Topology(topology::TopologyCommand),
     /// Inputs that broke a rule.

@@ -12,8 +12,7 @@ use merit_audit::ParsedLeaf;
 use merit_core::record::{AuditLeaf, SealedLeaf};
 use merit_core::{Datum, EventTime, Kind};
 use merit_runtime::frame::Frame;
-use merit_runtime::layout::{Layout, Partition};
-use merit_runtime::store::Store;
+use merit_runtime::layout::Partition;
 use std::fmt::Write;
 
 #[derive(Subcommand)]
@@ -53,7 +52,7 @@ impl Log {
 impl Cat {
     fn run(self, out: &mut Output) -> Result<(), Failure> {
         let (store, layout) = session::read_only(&self.place)?;
-        let streams = Streams::new(&layout, &lineage(&store, &layout)?);
+        let streams = Streams::new(&store, &layout)?;
         let partitions = layout.all_of(&self.topic).ok_or_else(|| {
             let known: Vec<&str> = layout.topic_names().collect();
             Failure::new(code::TOPIC_UNKNOWN, format!("there is no topic {:?}", self.topic)).hint(format!("one of {}", known.join(", ")))
@@ -78,18 +77,6 @@ impl Cat {
         }
         Ok(())
     }
-}
-
-/// The lineage of a log: that of its first ConfigEpoch.
-pub(crate) fn lineage(store: &Store, layout: &Layout) -> Result<String, Failure> {
-    use sha2::{Digest, Sha256};
-    let mut records = store.records(genesis(layout));
-    Ok(records.next()?.map(|(_, frame)| merit_core::id::Hex(&Sha256::digest(frame.payload)).to_string()).unwrap_or_default())
-}
-
-/// The partition whose first record says whose log this is: the sealer's input, which nothing is ever pruned of.
-pub(crate) fn genesis(layout: &Layout) -> &Partition {
-    &layout.partitions[layout.tasks[layout.tasks.len() - 1].input]
 }
 
 /// The value of a record as JSON text.

@@ -5,7 +5,9 @@ use crate::output::Output;
 use crate::{Place, registry, session};
 use clap::Args;
 use merit_runtime::embedded::{Replayed, replay};
+use merit_runtime::lineage::Cause;
 use merit_runtime::store::Store;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,12 +29,23 @@ impl Replay {
         let store = Arc::new(Store::open_to_read(&self.place.data_dir)?);
         let signer = session::signer(&self.place, self.audit_key.as_ref(), &topology)?;
         let progress = |taken: u64| out.progress(&format!("{taken} inputs replayed"));
-        let Replayed { before, inputs, compared } = replay(&store, &topology, &registry::registered(), signer.as_ref(), progress)?;
+        let Replayed { before, inputs, compared, gaps } = replay(&store, &topology, &registry::registered(), signer.as_ref(), progress)?;
         out.progress("");
         if out.json {
-            return out.line(serde_json::json!({ "equal": true, "before": before, "inputs": inputs, "compared": compared }).to_string());
+            let gap = |Cause { partition, reason, uncompared }: &Cause| json!({ "partition": partition, "reason": reason, "uncompared": uncompared });
+            let lineages: Vec<Value> = gaps.iter().map(gap).collect();
+            let value = json!({ "equal": true, "before": before, "inputs": inputs, "compared": compared, "newLineages": lineages });
+            return out.line(value.to_string());
+        }
+        for Cause { partition, reason, uncompared } in &gaps {
+            out.line(format!(
+                "a new lineage began since {partition} differed: {reason}; the {uncompared} records before it were not compared"
+            ))?;
         }
         match before {
+            0 if !gaps.is_empty() => {
+                out.line(format!("equal but for these: {inputs} inputs were run again and {compared} records of all topics are the same"))
+            }
             0 => out.line(format!("equal: {inputs} inputs were run again and all {compared} records of all topics are the same")),
             _ => out.line(format!(
                 "equal from the base on: {inputs} inputs were run again and {compared} records are the same; \

@@ -83,8 +83,8 @@ pub(crate) fn note_pruned(store: &Store, out: &mut Output) {
     }
 }
 
-/// Opens the pipeline on a directory.
-pub(crate) fn open(place: &Place, topology: &Topology, audit_key: Option<&PathBuf>, options: Options) -> Result<Engine, Failure> {
+/// The key to write a directory with; made where there is neither key nor log.
+pub(crate) fn writing_key(place: &Place, topology: &Topology, audit_key: Option<&PathBuf>) -> Result<Signer, Failure> {
     refuse_in_use(place)?;
     // Before the key, which is made in it: what is no directory is refused as that.
     let no_directory = |error: std::io::Error| RuntimeError::Open { path: place.data_dir.clone(), cause: error.to_string() };
@@ -94,7 +94,12 @@ pub(crate) fn open(place: &Place, topology: &Topology, audit_key: Option<&PathBu
     if audit_key.is_none() && !path.exists() && Store::exists(&place.data_dir) {
         return Err(RuntimeError::KeyMissing { path }.into());
     }
-    let signer = Signer::new(&topology.key_name, &key::read_or_create(&path)?);
+    Ok(Signer::new(&topology.key_name, &key::read_or_create(&path)?))
+}
+
+/// Opens the pipeline on a directory.
+pub(crate) fn open(place: &Place, topology: &Topology, audit_key: Option<&PathBuf>, options: Options) -> Result<Engine, Failure> {
+    let signer = writing_key(place, topology, audit_key)?;
     Ok(Engine::open(&place.data_dir, topology, &registry::registered(), signer, options)?)
 }
 

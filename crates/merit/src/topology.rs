@@ -1,11 +1,16 @@
-//! `merit topology`: check and draw.
+//! `merit topology`: check, draw and apply.
 
 use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{registry, session, summary};
+use crate::{Place, registry, session, summary};
 use clap::{Args, Subcommand, ValueEnum};
+use merit_runtime::Engine;
+use merit_runtime::embedded::Begun;
+use merit_runtime::lineage::Cause;
+use merit_runtime::store::Store;
 use merit_topology::Format;
+use serde_json::json;
 use std::path::PathBuf;
 
 #[derive(Subcommand)]
@@ -14,6 +19,8 @@ pub(crate) enum TopologyCommand {
     Check(Check),
     /// Draw topics, processors and the ways between them.
     Draw(Draw),
+    /// Go on in a new lineage from a log that a start refuses as `log_differs`.
+    Apply(Apply),
 }
 
 #[derive(Args)]
@@ -31,6 +38,32 @@ pub(crate) struct Draw {
     format: DrawFormat,
 }
 
+#[derive(Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    place: Place,
+    /// The partition that differs, as the refusal of the start names it first: TOPIC/NUMBER.
+    #[arg(long, value_name = "PARTITION", required = true)]
+    new_lineage: String,
+    /// Why the log may go on from what differs; it stands in the log for ever.
+    #[arg(long, value_name = "TEXT", required = true, value_parser = reason)]
+    reason: String,
+    /// The emitter key; DIR/audit.key by default.
+    #[arg(long, value_name = "FILE")]
+    audit_key: Option<PathBuf>,
+}
+
+/// The longest reason, in bytes.
+const MAX_REASON: usize = 4_096;
+
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a reason has words".into()),
+        long if long.len() > MAX_REASON => Err(format!("a reason has at most {MAX_REASON} bytes")),
+        reason => Ok(reason.into()),
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum DrawFormat {
     Mermaid,
@@ -42,6 +75,7 @@ impl TopologyCommand {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         match self {
             TopologyCommand::Check(check) => check.run(out),
+            TopologyCommand::Apply(apply) => apply.run(out),
             TopologyCommand::Draw(draw) => {
                 let topology = session::topology(draw.file.as_deref())?;
                 let format = match draw.format {
@@ -52,6 +86,27 @@ impl TopologyCommand {
                 out.line(merit_topology::draw(&topology, format).trim_end())
             }
         }
+    }
+}
+
+impl Apply {
+    fn run(self, out: &mut Output) -> Result<(), Failure> {
+        let Apply { place, new_lineage, reason, audit_key } = self;
+        let topology = session::topology(place.topology.as_deref())?;
+        // Reading first: this command makes no directory.
+        drop(Store::open_to_read(&place.data_dir)?);
+        let signer = session::writing_key(&place, &topology, audit_key.as_ref())?;
+        let begun = Engine::begin_lineage(&place.data_dir, &topology, &registry::registered(), signer, &new_lineage, &reason)?;
+        let Begun { name, cause: Cause { uncompared, .. }, difference } = begun;
+        if out.json {
+            let value = json!({ "lineage": name, "partition": new_lineage, "reason": reason, "uncompared": uncompared,
+                "difference": difference.to_string() });
+            return out.line(value.to_string());
+        }
+        out.line(format!("lineage {name} has begun: {reason}"))?;
+        out.line(format!("  {difference}"))?;
+        out.line(format!("  the {uncompared} records behind the last checkpoint stay as they were found, and are compared no more"))?;
+        out.line("  any start goes on from here; `merit audit verify` and `merit replay --assert-equal` tell of it")
     }
 }
 

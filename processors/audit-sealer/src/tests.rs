@@ -73,6 +73,7 @@ impl Bench {
             emitter_key: signer.public(),
             partitions: 4,
             parameters: List::EMPTY,
+            lineage: None,
         };
         assert_eq!(self.step(Payload::ConfigEpoch(&record)), [""; 0]);
     }

@@ -35,6 +35,48 @@ datum! {
         partitions: u32,
         /// Sorted by path.
         parameters: List<'a, Parameter<'a>>,
+        /// Where a new lineage begins with it; none at the first.
+        lineage: Option<Lineage<'a>>,
+    }
+}
+
+datum! {
+    /// Why every stream begins anew, and which part of the log is outside of any proof by computing it again.
+    Lineage<'a> {
+        /// What differed from what was computed again: `topic/partition`.
+        partition: &'a str,
+        /// Why it goes on all the same, for a person.
+        reason: &'a str,
+        /// The lineage that ends.
+        parent: &'a str,
+        /// Up to here the log is as computed.
+        base: LogEnds<'a>,
+        /// From there to here it stands as it was found; state is folded from its inputs.
+        ends: LogEnds<'a>,
+    }
+}
+
+datum! {
+    /// Where a log ends.
+    LogEnds<'a> {
+        /// Outside records so far.
+        outside: u64,
+        /// The largest time of one of them.
+        newest: EventTime,
+        /// Each partition's end.
+        ends: List<'a, PartitionEnd<'a>>,
+    }
+}
+
+datum! {
+    /// Where one partition ends.
+    PartitionEnd<'a> {
+        /// The topic.
+        topic: &'a str,
+        /// The partition.
+        partition: u32,
+        /// Offset of the next record.
+        end: u64,
     }
 }
 

@@ -4,7 +4,8 @@ use super::Queued;
 use crate::RuntimeError;
 use crate::layout::Layout;
 use crate::task::{Outgoing, Publisher};
-use merit_core::{Datum, EventTime, List, datum};
+use merit_core::record::{LogEnds, PartitionEnd};
+use merit_core::{Datum, EventTime, List};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -37,40 +38,16 @@ pub(super) struct Log {
     pub(super) newest: EventTime,
 }
 
-datum! {
-    /// Where one partition ends.
-    PartitionEnd<'a> {
-        /// The topic.
-        topic: &'a str,
-        /// The partition.
-        partition: u32,
-        /// Offset of the next record.
-        end: u64,
-    }
-}
-
-datum! {
-    /// Where the log ends.
-    EndsRow<'a> {
-        /// Outside records so far.
-        outside: u64,
-        /// The largest time of one of them.
-        newest: EventTime,
-        /// Each partition's end.
-        ends: List<'a, PartitionEnd<'a>>,
-    }
-}
-
 impl Log {
-    /// A log that ends where `row` says, or an empty one.
-    pub(super) fn new(layout: &Arc<Layout>, row: Option<EndsRow<'_>>) -> Log {
+    /// A log that ends where `at` says, or an empty one.
+    pub(super) fn new(layout: &Arc<Layout>, at: Option<LogEnds<'_>>) -> Log {
         let mut pending: Vec<Pending> = layout.partitions.iter().map(|_| Pending::default()).collect();
-        for PartitionEnd { topic, partition, end } in row.iter().flat_map(|row| row.ends.iter()) {
+        for PartitionEnd { topic, partition, end } in at.iter().flat_map(|at| at.ends.iter()) {
             if let Some(at) = layout.find(topic, partition) {
                 pending[at].end = end;
             }
         }
-        let (outside, newest) = row.map_or((0, EventTime::MIN), |row| (row.outside, row.newest));
+        let (outside, newest) = at.map_or((0, EventTime::MIN), |at| (at.outside, at.newest));
         Log { layout: Arc::clone(layout), pending, full: Vec::new(), spare: Vec::new(), queue: VecDeque::new(), outside, bytes: 0, newest }
     }
 
@@ -137,7 +114,7 @@ pub(super) fn ends_row(layout: &Layout, outside: u64, newest: EventTime, end: im
     let ends: Vec<PartitionEnd<'_>> =
         partitions.map(|(at, partition)| PartitionEnd { topic: &partition.name, partition: partition.partition, end: end(at) }).collect();
     let mut bytes = Vec::new();
-    EndsRow { outside, newest, ends: List::Slice(&ends) }.put(&mut bytes);
+    LogEnds { outside, newest, ends: List::Slice(&ends) }.put(&mut bytes);
     bytes
 }
 

@@ -18,13 +18,15 @@ pub use prune::{Cut, prune};
 pub use replay::{Replayed, replay};
 
 use crate::layout::{Layout, Registered};
+use crate::lineage::Cause;
 use crate::store::{Commit, Store, Sync};
 use crate::task::{Outgoing, Task};
-use crate::{Failpoint, RuntimeError, frame};
+use crate::{Difference, Failpoint, RuntimeError, frame};
 use merit_audit::Signer;
-use merit_core::record::{ConfigEpoch, Parameter};
+use merit_core::record::{ConfigEpoch, Lineage, LogEnds, Parameter};
 use merit_core::{Datum, EventTime, Head, Key, Kind, List, Payload, Record};
 use merit_topology::Topology;
+use recovery::Gap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -61,6 +63,17 @@ pub struct Input<'a> {
     pub time: EventTime,
     /// What it says.
     pub payload: Payload<'a>,
+}
+
+/// A lineage that began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// Its name.
+    pub name: String,
+    /// Why it began.
+    pub cause: Cause,
+    /// The first record that differed.
+    pub difference: Difference,
 }
 
 /// Records that are taken before the first of them runs.
@@ -110,9 +123,64 @@ impl Engine {
         let layout = Arc::new(Layout::new(topology, registered));
         let store = Arc::new(Store::open(path, options.sync)?);
         let is_upgraded = recovery::is_upgraded(&store, options.logic_version)?;
-        let (tasks, log, refolded) = recovery::recover(&store, &layout, &signer).map_err(|error| store.cause(error))?;
+        let recovered = recovery::recover(&store, &layout, &signer, None).map_err(|error| store.cause(error))?;
         Failpoint::Recovered.pass();
-        let mut engine = Engine {
+        let mut engine = Engine::new(layout, store, recovered, topology, signer, options);
+        engine.checkpoint_due |= is_upgraded;
+        engine.put_in_force(topology, None)?;
+        engine.commit_epoch()?;
+        Ok(engine)
+    }
+
+    /// Goes on in a new lineage from a log that a start refuses, since what lies behind the last checkpoint differs from what is
+    /// computed again. Every record stays as it is; each task folds its recorded inputs, and then every stream begins anew.
+    ///
+    /// `partition` is the one that differs, as the refusal names it; refused where another differs, or none.
+    pub fn begin_lineage(
+        path: &Path,
+        topology: &Topology,
+        registered: &[Registered],
+        signer: Signer,
+        partition: &str,
+        reason: &str,
+    ) -> Result<Begun, RuntimeError> {
+        let layout = Arc::new(Layout::new(topology, registered));
+        let options = Options::default();
+        let store = Arc::new(Store::open(path, options.sync)?);
+        recovery::is_upgraded(&store, options.logic_version)?;
+        let difference = match recovery::recover(&store, &layout, &signer, None) {
+            Err(RuntimeError::Difference(found)) if format!("{}/{}", found.topic, found.partition) == partition => *found,
+            Err(other) => return Err(store.cause(other)),
+            Ok(_) => return Err(RuntimeError::LineageNotNeeded),
+        };
+        let base = recovery::log_at(&store, &layout, "checkpoint")?;
+        let (base, ends) = (base.ends_row(&layout), recovery::found_ends(&store, &layout, &base)?);
+        let read = |row| LogEnds::decode(row).expect("it was just written");
+        let mut lineage = Lineage { partition, reason, parent: "", base: read(&base), ends: read(&ends) };
+        let folded = recovery::recover(&store, &layout, &signer, Some(Gap::of(&layout, &lineage)));
+        let (tasks, _, refolded) = folded.map_err(|error| store.cause(error))?;
+        Failpoint::Recovered.pass();
+        let log = log::Log::new(&layout, Some(lineage.ends));
+        let mut engine = Engine::new(layout, store, (tasks, log, refolded), topology, signer, options);
+        let cause = Cause::of(&lineage);
+        let parent = engine.lineage();
+        lineage.parent = &parent;
+        engine.put_in_force(topology, Some(lineage))?;
+        engine.commit_epoch()?;
+        let name = engine.lineage();
+        engine.close(Vec::new())?;
+        Ok(Begun { name, cause, difference })
+    }
+
+    fn new(
+        layout: Arc<Layout>,
+        store: Arc<Store>,
+        (tasks, log, refolded): (Vec<Task>, log::Log, u64),
+        topology: &Topology,
+        signer: Signer,
+        options: Options,
+    ) -> Engine {
+        Engine {
             tasks,
             appender: Appender::new(layout, store, log, topology.runtime, options),
             signer,
@@ -122,24 +190,32 @@ impl Engine {
             checkpoint_inputs: options.checkpoint_inputs.unwrap_or(topology.runtime.checkpoint_inputs),
             look_ahead: options.commit_records.map_or(LOOK_AHEAD, |records| LOOK_AHEAD.min(records.max(1) as usize)),
             unsaved: 0,
-            checkpoint_due: refolded > 0 || is_upgraded,
+            checkpoint_due: refolded > 0,
             state_bytes: usize::try_from(topology.runtime.state_bytes).unwrap_or(usize::MAX),
             saved: false,
             evicted: 0,
             refolded,
-        };
-        engine.put_in_force(topology)?;
-        if engine.checkpoint_due {
-            Failpoint::EpochUncommitted.pass();
-            let structure = engine.layout().structure().into_bytes();
-            engine.commit(vec![("layout".into(), structure)])?;
-            engine.settle()?;
         }
-        Ok(engine)
     }
 
-    /// Appends a ConfigEpoch to every input partition where the configuration is not the one in force.
-    fn put_in_force(&mut self, topology: &Topology) -> Result<(), RuntimeError> {
+    /// Name of the lineage in force.
+    fn lineage(&self) -> String {
+        self.tasks[0].lineages().last().cloned().unwrap_or_default()
+    }
+
+    /// Commits and checkpoints what an opening changed.
+    fn commit_epoch(&mut self) -> Result<(), RuntimeError> {
+        if self.checkpoint_due {
+            Failpoint::EpochUncommitted.pass();
+            let structure = self.layout().structure().into_bytes();
+            self.commit(vec![("layout".into(), structure)])?;
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Appends a ConfigEpoch to every input partition where the configuration is not the one in force, or a lineage begins.
+    fn put_in_force(&mut self, topology: &Topology, lineage: Option<Lineage<'_>>) -> Result<(), RuntimeError> {
         let parameters: Vec<Parameter<'_>> = topology.settings.iter().map(|(path, value)| Parameter { path, value }).collect();
         let mut epoch = ConfigEpoch {
             number: 0,
@@ -148,13 +224,14 @@ impl Engine {
             emitter_key: self.signer.public(),
             partitions: self.appender.layout.report_partitions,
             parameters: List::Slice(&parameters),
+            lineage,
         };
         let in_force = self.tasks[0].config().to_vec();
         if let Some(current) = ConfigEpoch::decode(&in_force) {
             if current.emitter_key != epoch.emitter_key {
                 return Err(RuntimeError::KeyDiffers);
             }
-            if (ConfigEpoch { number: current.number, ..epoch }) == current {
+            if lineage.is_none() && (ConfigEpoch { number: current.number, lineage: current.lineage, ..epoch }) == current {
                 return Ok(());
             }
             epoch.number = current.number + 1;

@@ -1,12 +1,14 @@
 //! From the last checkpoint to the end of the log.
 
-use super::log::{EndsRow, Log};
+use super::log::{Log, ends_row};
 use super::replay::Comparison;
-use crate::layout::Layout;
+use crate::layout::{Layout, Partition};
+use crate::lineage::{Cause, each_epoch};
 use crate::store::{BASE, Commit, Store, TaskRows};
-use crate::task::Task;
+use crate::task::{Outgoing, Publisher, Task};
 use crate::{Failpoint, RuntimeError};
 use merit_audit::Signer;
+use merit_core::record::{Lineage, LogEnds};
 use merit_core::{Datum, Rows};
 use std::sync::Arc;
 
@@ -21,8 +23,39 @@ pub(super) fn is_upgraded(store: &Store, logic_version: u32) -> Result<bool, Run
     Ok(is_upgraded)
 }
 
-/// Restores every task and refolds its inputs since the checkpoint; what it emits must be in the log already.
-pub(super) fn recover(store: &Arc<Store>, layout: &Arc<Layout>, signer: &Signer) -> Result<(Vec<Task>, Log, u64), RuntimeError> {
+/// A part of the log that differed and stands as it was found: it ends where a new lineage begins.
+pub(super) struct Gap {
+    pub(super) cause: Cause,
+    /// Up to here the log is as computed.
+    pub(super) base: Log,
+    pub(super) ends: Log,
+}
+
+impl Gap {
+    pub(super) fn of(layout: &Arc<Layout>, lineage: &Lineage<'_>) -> Gap {
+        let log = |ends| Log::new(layout, Some(ends));
+        Gap { cause: Cause::of(lineage), base: log(lineage.base), ends: log(lineage.ends) }
+    }
+}
+
+/// The gaps whose lineage began behind `from`, in order.
+pub(super) fn gaps(store: &Store, layout: &Arc<Layout>, from: &Log) -> Result<Vec<Gap>, RuntimeError> {
+    let genesis = layout.tasks[layout.tasks.len() - 1].input;
+    let mut gaps = Vec::new();
+    each_epoch(store, layout, from.end(genesis), |_, epoch| {
+        gaps.extend(epoch.lineage.map(|lineage| Gap::of(layout, &lineage)));
+    })?;
+    Ok(gaps)
+}
+
+/// Restores every task and refolds its inputs since the checkpoint; what it emits must be in the log already, but for gaps: `more`
+/// are those that the log does not tell of.
+pub(super) fn recover(
+    store: &Arc<Store>,
+    layout: &Arc<Layout>,
+    signer: &Signer,
+    more: Option<Gap>,
+) -> Result<(Vec<Task>, Log, u64), RuntimeError> {
     layout.check(store)?;
     if store.meta("checkpoint")?.is_none() {
         rebuild(store)?;
@@ -30,20 +63,67 @@ pub(super) fn recover(store: &Arc<Store>, layout: &Arc<Layout>, signer: &Signer)
     let mut tasks: Vec<Task> = (0..layout.tasks.len()).map(|task| Task::new(task, Arc::clone(layout), merit_codec::fingerprint)).collect();
     let log = log_at(store, layout, "ends")?;
     let from = log_at(store, layout, "checkpoint")?;
+    let mut gaps = gaps(store, layout, &from)?;
+    gaps.extend(more);
     let mut refolded = 0;
     for (number, task) in tasks.iter_mut().enumerate() {
         task.restore(&rows_of(store, layout, number, &[]))?;
+        let input = layout.tasks[number].input;
+        let inputs = &layout.partitions[input];
         let mut comparison = Comparison::of_task(store, layout, number, &from);
-        let mut inputs = store.read(&layout.partitions[layout.tasks[number].input], task.position);
-        while let Some((offset, frame)) = inputs.next()? {
-            super::step_frame(task, offset, &frame, Some(signer), &mut comparison)?;
-            refolded += 1;
-            comparison.name_lineage(task.lineage());
+        for gap in &gaps {
+            refolded += refold(store, inputs, task, gap.base.end(input), Some(signer), &mut comparison)?;
+            comparison.pass(gap)?;
+            refolded += refold(store, inputs, task, gap.ends.end(input), None, &mut Unheard)?;
         }
+        refolded += refold(store, inputs, task, u64::MAX, Some(signer), &mut comparison)?;
         comparison.finish()?;
         Failpoint::TaskRecovered.pass();
     }
     Ok((tasks, log, refolded))
+}
+
+/// The row of a log that ends with its last records, whatever was committed.
+pub(super) fn found_ends(store: &Store, layout: &Arc<Layout>, base: &Log) -> Result<Vec<u8>, RuntimeError> {
+    let log = log_at(store, layout, "ends")?;
+    let mut ends = Vec::new();
+    for (at, partition) in layout.partitions.iter().enumerate() {
+        let offset = store.end(partition)?;
+        if offset < base.end(at) {
+            let (topic, cause) = (partition.name.clone(), "the records up to the last checkpoint are not there".into());
+            return Err(RuntimeError::Corrupt { topic, partition: partition.partition, offset, cause });
+        }
+        ends.push(offset);
+    }
+    Ok(ends_row(layout, log.outside, log.newest, |at| ends[at]))
+}
+
+/// Runs the recorded inputs of a task up to an offset; gives their number.
+pub(super) fn refold(
+    store: &Store,
+    inputs: &Partition,
+    task: &mut Task,
+    to: u64,
+    signer: Option<&Signer>,
+    publisher: &mut dyn Publisher,
+) -> Result<u64, RuntimeError> {
+    let from = task.position;
+    let mut inputs = store.read(inputs, from);
+    while task.position < to
+        && let Some((offset, frame)) = inputs.next()?
+    {
+        super::step_frame(task, offset, &frame, signer, publisher)?;
+    }
+    Ok(task.position - from)
+}
+
+/// Takes what tasks publish in a gap, where the log stands as it was found.
+pub(super) struct Unheard;
+
+impl Publisher for Unheard {
+    fn publish(&mut self, _: &Outgoing<'_>) -> Result<(), RuntimeError> {
+        Ok(())
+    }
 }
 
 /// The rows of a task, whose keys begin with `under`: nothing, or that of the base.
@@ -64,6 +144,6 @@ fn rebuild(store: &Store) -> Result<(), RuntimeError> {
 pub(super) fn log_at(store: &Store, layout: &Arc<Layout>, row: &str) -> Result<Log, RuntimeError> {
     let unreadable = || RuntimeError::Store { attempt: "read", cause: "the row of the log's ends is not one".into() };
     let bytes = store.meta(row)?;
-    let row = bytes.as_deref().map(|bytes| EndsRow::decode(bytes).ok_or_else(unreadable)).transpose()?;
+    let row = bytes.as_deref().map(|bytes| LogEnds::decode(bytes).ok_or_else(unreadable)).transpose()?;
     Ok(Log::new(layout, row))
 }

@@ -1,12 +1,13 @@
 //! The log again: computed a second time and compared, record by record.
 
 use super::log::{Log, ends_row};
-use super::recovery::{log_at, rows_of};
+use super::recovery::{Gap, Unheard, gaps, log_at, refold, rows_of};
 use super::{Queued, step_frame};
 use crate::RuntimeError;
 use crate::error::Difference;
 use crate::frame::Frame;
 use crate::layout::{Layout, Registered};
+use crate::lineage::{Cause, lineages};
 use crate::store::{BASE, Cursor, Store};
 use crate::task::{Outgoing, Publisher, Task};
 use merit_audit::{EmitterKey, ParsedLeaf, Signer};
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 /// Compares what tasks publish with what the log holds.
 pub(super) struct Comparison<'s> {
+    store: &'s Store,
     layout: Arc<Layout>,
     cursors: Vec<Cursor<'s>>,
     /// The one task whose records are compared; all of them where there is none.
@@ -25,7 +27,6 @@ pub(super) struct Comparison<'s> {
     /// Records for tasks, where the whole pipeline runs.
     queue: VecDeque<Queued>,
     compared: u64,
-    lineage: String,
     emitter: Option<EmitterKey>,
 }
 
@@ -35,23 +36,32 @@ impl<'s> Comparison<'s> {
         Comparison::new(store, layout, Some(task), |partition| from.end(partition))
     }
 
-    /// Tells how the streams of the log are called.
-    pub(super) fn name_lineage(&mut self, lineage: &str) {
-        if self.lineage != lineage {
-            self.lineage = lineage.to_owned();
-        }
-    }
-
     fn new(store: &'s Store, layout: &Arc<Layout>, task: Option<usize>, from: impl Fn(usize) -> u64) -> Comparison<'s> {
         let cursors = layout.partitions.iter().enumerate().map(|(at, partition)| store.read(partition, from(at))).collect();
-        Comparison { layout: Arc::clone(layout), cursors, task, queue: VecDeque::new(), compared: 0, lineage: String::new(), emitter: None }
+        Comparison { store, layout: Arc::clone(layout), cursors, task, queue: VecDeque::new(), compared: 0, emitter: None }
+    }
+
+    /// Goes on behind a gap. Fails where the log holds more before it than was computed.
+    pub(super) fn pass(&mut self, gap: &Gap) -> Result<(), RuntimeError> {
+        self.expect_end(|partition| gap.base.end(partition))?;
+        let partitions = self.layout.partitions.iter().enumerate();
+        self.cursors = partitions.map(|(at, partition)| self.store.read(partition, gap.ends.end(at))).collect();
+        Ok(())
     }
 
     /// Fails where the log holds more than was computed.
     pub(super) fn finish(mut self) -> Result<u64, RuntimeError> {
+        self.expect_end(|_| u64::MAX)?;
+        Ok(self.compared)
+    }
+
+    /// Fails where a partition holds more before its end than was computed.
+    fn expect_end(&mut self, end: impl Fn(usize) -> u64) -> Result<(), RuntimeError> {
         for at in 0..self.cursors.len() {
             let mut left = None;
-            while let Some((offset, frame)) = self.cursors[at].next()? {
+            while self.cursors[at].position() < end(at)
+                && let Some((offset, frame)) = self.cursors[at].next()?
+            {
                 if !is_of_another(&self.layout, self.task, &frame) {
                     left = Some((offset, frame.stream, frame.sequence, describe(&frame)));
                     break;
@@ -61,14 +71,16 @@ impl<'s> Comparison<'s> {
                 return Err(self.difference(at, offset, (stream, sequence), Differing::new("record", recorded, "nothing")));
             }
         }
-        Ok(self.compared)
+        Ok(())
     }
 
     /// `stream` is a stream's number and a sequence in it.
     fn difference(&self, at: usize, offset: u64, stream: (u32, u64), differing: Differing) -> RuntimeError {
         let ((stream, sequence), Differing { field, recorded, computed }) = (stream, differing);
         let partition = &self.layout.partitions[at];
-        let named = self.layout.task_of_stream(stream).map(|task| format!("{}/{}", task.stream_prefix(stream as u16), self.lineage));
+        // Where the names cannot be read, the difference is told all the same.
+        let lineages: Vec<String> = lineages(self.store, &self.layout).into_iter().flatten().map(|lineage| lineage.name).collect();
+        let named = self.layout.stream_name(stream as u16, &lineages);
         RuntimeError::Difference(Box::new(Difference {
             topic: partition.name.clone(),
             partition: partition.partition,
@@ -200,7 +212,7 @@ fn differing(path: &str, recorded: &serde_json::Value, computed: &serde_json::Va
 }
 
 /// What a replay covered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replayed {
     /// Outside records before the base, which are not run again.
     pub before: u64,
@@ -208,12 +220,14 @@ pub struct Replayed {
     pub inputs: u64,
     /// Records that were compared, inputs included.
     pub compared: u64,
+    /// Why new lineages began, and how much before each was not compared.
+    pub gaps: Vec<Cause>,
 }
 
 /// Runs every outside record of a log again, in the order in which they were taken, and compares every record of every topic.
 /// Without the key, signatures are verified instead of made.
 ///
-/// A log of which something was pruned starts at its base.
+/// A log of which something was pruned starts at its base. What differed before a new lineage is folded and not compared.
 pub fn replay(
     store: &Arc<Store>,
     topology: &Topology,
@@ -230,13 +244,13 @@ pub fn replay(
             progress(rerun.outside - before);
         }
     }
-    Ok(Replayed { before, inputs: rerun.outside - before, compared: rerun.comparison.finish()? })
+    let inputs = rerun.outside - before - rerun.skipped;
+    Ok(Replayed { before, inputs, compared: rerun.comparison.finish()?, gaps: rerun.passed })
 }
 
 /// A log on its way through the pipeline a second time, one outside record after the other.
 pub(super) struct Rerun<'s> {
     pub(super) tasks: Vec<Task>,
-    store: &'s Store,
     comparison: Comparison<'s>,
     inputs: OutsideRecords<'s>,
     signer: Option<&'s Signer>,
@@ -244,6 +258,12 @@ pub(super) struct Rerun<'s> {
     pub(super) outside: u64,
     /// The largest time of one of them.
     newest: EventTime,
+    /// Those ahead, in order.
+    gaps: VecDeque<Gap>,
+    /// Those behind.
+    passed: Vec<Cause>,
+    /// Outside records in these.
+    skipped: u64,
 }
 
 impl<'s> Rerun<'s> {
@@ -256,17 +276,21 @@ impl<'s> Rerun<'s> {
         restored.try_for_each(|(at, task)| task.restore(&rows_of(store, layout, at, BASE))).map_err(|error| store.cause(error))?;
         let mut comparison = Comparison::new(store, layout, None, |partition| base.end(partition));
         comparison.configure(tasks[0].config());
-        comparison.name_lineage(tasks[0].lineage());
         let inputs = OutsideRecords::new(store, layout, &base)?;
-        Ok(Rerun { tasks, store, comparison, inputs, signer, outside: base.outside, newest: base.newest })
+        let gaps = gaps(store, layout, &base)?.into();
+        let (outside, newest) = (base.outside, base.newest);
+        Ok(Rerun { tasks, comparison, inputs, signer, outside, newest, gaps, passed: Vec::new(), skipped: 0 })
     }
 
     /// Runs the next outside record and all that follows from it; whether there was one.
     pub(super) fn step(&mut self) -> Result<bool, RuntimeError> {
-        self.run_next().map_err(|error| self.store.cause(error))
+        self.run_next().map_err(|error| self.comparison.store.cause(error))
     }
 
     fn run_next(&mut self) -> Result<bool, RuntimeError> {
+        if self.gaps.front().is_some_and(|gap| gap.base.outside == self.outside) {
+            self.pass_gap()?;
+        }
         let Rerun { tasks, comparison, signer, .. } = self;
         let Some((task, offset, frame)) = self.inputs.next()? else { return Ok(false) };
         let frame =
@@ -276,13 +300,27 @@ impl<'s> Rerun<'s> {
         }
         comparison.expect_outside(comparison.layout.tasks[task].input, &frame)?;
         step_frame(&mut tasks[task], offset, &frame, *signer, comparison)?;
-        comparison.name_lineage(tasks[task].lineage());
         while let Some(queued) = comparison.queue.pop_front() {
             queued.run(tasks, *signer, comparison)?;
         }
         self.outside = frame.sequence + 1;
         self.newest = self.newest.max(frame.time);
         Ok(true)
+    }
+
+    /// Folds what the next gap holds, each task alone, and goes on behind it.
+    fn pass_gap(&mut self) -> Result<(), RuntimeError> {
+        let Some(gap) = self.gaps.pop_front() else { return Ok(()) };
+        self.comparison.pass(&gap)?;
+        let Comparison { store, layout, .. } = &self.comparison;
+        for (task, at) in self.tasks.iter_mut().zip(&layout.tasks) {
+            refold(store, &layout.partitions[at.input], task, gap.ends.end(at.input), None, &mut Unheard)?;
+        }
+        self.inputs = OutsideRecords::new(store, layout, &gap.ends)?;
+        self.skipped += gap.ends.outside - gap.base.outside;
+        (self.outside, self.newest) = (gap.ends.outside, gap.ends.newest);
+        self.passed.push(gap.cause);
+        Ok(())
     }
 
     /// Offset of the next record of a partition.

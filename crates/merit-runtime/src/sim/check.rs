@@ -65,7 +65,7 @@ pub(crate) struct Checker {
     pools: BTreeMap<String, Pool>,
     ids: BTreeSet<Uuid>,
     parents: BTreeSet<Uuid>,
-    lineage: Option<String>,
+    lineages: Vec<String>,
     /// Name of the audit log.
     origin: String,
     /// Records by type.
@@ -84,7 +84,7 @@ impl Checker {
             pools: BTreeMap::new(),
             ids: BTreeSet::new(),
             parents: BTreeSet::new(),
-            lineage: None,
+            lineages: Vec::new(),
             origin: String::new(),
             records: BTreeMap::new(),
         }
@@ -269,7 +269,7 @@ impl Checker {
         let mut task = setup.task(number, &Rows::new()).map_err(failed)?;
         let mut computed = Computed::default();
         fold(&setup, &mut task, broker, layout.input, &mut computed).map_err(failed)?;
-        self.lineage = Some(task.lineage().to_owned());
+        self.lineages = task.lineages().to_vec();
         for partition in &setup.outputs[number] {
             let recorded = broker.fetch(*partition, 0, usize::MAX).0;
             let mut recorded =
@@ -361,13 +361,12 @@ impl Checker {
     }
 
     fn collect_ids(&mut self, broker: &Broker) {
-        let (setup, lineage) = (Rc::clone(&self.setup), self.lineage.clone().unwrap_or_default());
+        let setup = Rc::clone(&self.setup);
         for partition in 0..setup.layout.partitions.len() {
             for (_, message) in broker.fetch(partition, 0, usize::MAX).0 {
                 let Some(frame) = Frame::decode(&message.value) else { continue };
-                if let Some(task) = setup.layout.task_of_stream(frame.stream) {
-                    self.ids.insert(Uuid::of_record(&format!("{}/{lineage}", task.stream_prefix(frame.stream as u16)), frame.sequence));
-                }
+                let stream = setup.layout.stream_name(frame.stream as u16, &self.lineages);
+                self.ids.extend(stream.map(|stream| Uuid::of_record(&stream, frame.sequence)));
             }
         }
     }

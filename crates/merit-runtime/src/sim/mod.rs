@@ -186,7 +186,7 @@ fn epoch(topology: &Topology, number: u64, partitions: u32) -> Vec<u8> {
     let parameters: Vec<Parameter<'_>> = topology.settings.iter().map(|(path, value)| Parameter { path, value }).collect();
     let (origin, key_name, parameters) = (&topology.origin, &topology.key_name, List::Slice(&parameters));
     let mut bytes = Vec::new();
-    ConfigEpoch { number, origin, key_name, emitter_key: signer(key_name).public(), partitions, parameters }.put(&mut bytes);
+    ConfigEpoch { number, origin, key_name, emitter_key: signer(key_name).public(), partitions, parameters, lineage: None }.put(&mut bytes);
     bytes
 }
 

@@ -70,7 +70,7 @@ impl Outside {
         publisher: &mut Stopping<'_>,
     ) -> Result<(), Fault> {
         let key = Key::new(stream);
-        let head = Head { key, time, stream: self.task().audit_stream(), sequence, offset: 0, hops: 0, digest: 0 };
+        let head = Head { key, time, stream: self.audit_stream(), sequence, offset: 0, hops: 0, digest: 0 };
         let layout = Arc::clone(&self.layout);
         let task = &layout.tasks[self.number];
         let mut bytes = Vec::with_capacity(leaf.len() + 128);
@@ -113,7 +113,7 @@ impl Task {
         Failpoint::SealDue.pass();
         let outside = &mut self.outside;
         let task = outside.layout.tasks[outside.number].clone();
-        let names: Vec<String> = (0..self.nodes.len()).map(|at| outside.stream_name(task.first_stream + at as u16)).collect();
+        let names: Vec<String> = (0..self.nodes.len()).map(|at| outside.stream_name(outside.first_stream + at as u16)).collect();
         let streams: Vec<SealedOutput<'_>> = names
             .iter()
             .zip(self.nodes.iter().zip(&outside.outputs))
@@ -137,7 +137,7 @@ impl Task {
         let place = outside.decisions.len() as u64 + outside.chain.as_ref().map_or(0, |chain| chain.head().sequence);
         outside.decisions.push(Decision {
             kind: Kind::StreamSeal,
-            source: Source::Inner { stream: outside.stream_name(task.audit_stream()).into(), sequence: place },
+            source: Source::Inner { stream: outside.stream_name(outside.audit_stream()).into(), sequence: place },
             time: newest,
             subject: task.name.clone(),
             parents: Vec::new(),

@@ -12,7 +12,7 @@ use merit_audit::{Chain, Running, Signer, Source};
 use merit_core::id::Hex;
 use merit_core::processor::{Configuration, DynProcessor};
 use merit_core::record::{ConfigEpoch, Kinds};
-use merit_core::{Datum, Digest, EventTime, Fault, Head, Key, Kind, Payload, Record, Settings, Sink, Uuid};
+use merit_core::{Digest, EventTime, Fault, Head, Key, Kind, Payload, Record, Settings, Sink, Uuid};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
@@ -89,7 +89,10 @@ struct Outside {
     number: usize,
     layout: Arc<Layout>,
     fingerprints: fn(Kind) -> Digest,
-    lineage: String,
+    /// Every lineage of the log so far.
+    lineages: Vec<String>,
+    /// Number of the stream of the first processor, in the last of these.
+    first_stream: u16,
     epoch: u64,
     /// The encoding of the ConfigEpoch in force, to configure again after a restart.
     config: Vec<u8>,
@@ -191,27 +194,34 @@ impl Outside {
         &self.layout.tasks[self.number]
     }
 
+    /// The name of a stream of this task, in the lineage that its number says.
     fn stream_name(&self, stream: u16) -> String {
-        format!("{}/{}", self.task().stream_prefix(stream), self.lineage)
+        let task = self.task();
+        let lineage = self.lineages.get(usize::from(stream / task.streams)).map_or("", String::as_str);
+        format!("{}/{lineage}", task.stream_prefix(stream))
+    }
+
+    /// Number of the stream of the audit chain.
+    fn audit_stream(&self) -> u16 {
+        self.first_stream + self.outputs.len() as u16
     }
 
     /// Lineages are equal in all tasks of one log: each begins with the same ConfigEpoch.
     fn id_of(&self, head: &Head<'_>) -> Option<Uuid> {
-        let task = self.layout.task_of_stream(head.stream.into())?;
-        Some(Uuid::of_record(&format!("{}/{}", task.stream_prefix(head.stream), self.lineage), head.sequence))
+        self.layout.stream_name(head.stream, &self.lineages).map(|stream| Uuid::of_record(&stream, head.sequence))
     }
 
     #[inline]
     fn publish(&mut self, record: &Record<'_>, publisher: &mut Stopping<'_>) -> Result<(), Fault> {
         let kind = record.payload.kind();
-        let Outside { layout, outputs, scratch, number, .. } = self;
+        let Outside { layout, outputs, scratch, number, first_stream, .. } = self;
         let task = &layout.tasks[*number];
         let mut encoded = false;
         for (partition, feedback) in layout.routes(task, kind, &record.head.key) {
             if !encoded {
                 scratch.clear();
                 record.payload.put(scratch);
-                outputs[usize::from(record.head.stream - task.first_stream)].running.update(kind as u8, scratch);
+                outputs[usize::from(record.head.stream - *first_stream)].running.update(kind as u8, scratch);
                 encoded = true;
             }
             let head = Head { hops: record.head.hops + u8::from(feedback), ..record.head };
@@ -223,14 +233,21 @@ impl Outside {
         Ok(())
     }
 
+    /// The name of the audit chain.
+    fn chain_name(&self) -> String {
+        let TaskLayout { name, partition, .. } = self.task();
+        format!("{name}/{partition}/{}", self.lineages.last().map_or("", String::as_str))
+    }
+
+    /// Goes by another list of lineages, the last of which is in force.
+    fn set_lineages(&mut self, lineages: Vec<String>) -> Result<(), Fault> {
+        let first = self.task().first_stream_of(lineages.len().saturating_sub(1));
+        self.first_stream = first.ok_or_else(|| Fault("no numbers are left for the streams of another lineage".into()))?;
+        self.lineages = lineages;
+        Ok(())
+    }
+
     fn configure(&mut self, epoch: &ConfigEpoch<'_>) -> Configuration {
-        if self.chain.is_none() {
-            let mut bytes = Vec::new();
-            epoch.put(&mut bytes);
-            self.lineage = Hex(&Sha256::digest(&bytes)).to_string();
-            let task = self.task();
-            self.chain = Some(Chain::new(epoch.origin, &format!("{}/{}/{}", task.name, task.partition, self.lineage)));
-        }
         self.epoch = epoch.number;
         Configuration {
             settings: settings_of(epoch),
@@ -254,11 +271,13 @@ impl Task {
         let nodes: Vec<Node> =
             layout.chain(number).into_iter().map(|processor| Node { reads: processor.reads(), processor, sequence: 0 }).collect();
         let outputs = vec![Output::default(); nodes.len()];
+        let first_stream = layout.tasks[number].first_stream;
         let outside = Outside {
             number,
             layout,
             fingerprints,
-            lineage: String::new(),
+            lineages: Vec::new(),
+            first_stream,
             epoch: 0,
             config: Vec::new(),
             chain: None,
@@ -301,13 +320,13 @@ impl Task {
 
     fn run(&mut self, record: &Record<'_>, bytes: &[u8], signer: Option<&Signer>, publisher: &mut Stopping<'_>) -> Result<(), Fault> {
         let kind = record.payload.kind();
-        self.outside.inputs.update(kind as u8, bytes);
         self.position = record.head.offset + 1;
         self.outside.newest = self.outside.newest.max(Some(record.head.time));
         if let Payload::ConfigEpoch(epoch) = record.payload {
             self.begin_epoch(epoch, record, bytes)?;
         }
-        deliver(&mut self.nodes, self.outside.task().first_stream, record, &mut self.outside, publisher)?;
+        self.outside.inputs.update(kind as u8, bytes);
+        deliver(&mut self.nodes, self.outside.first_stream, record, &mut self.outside, publisher)?;
         self.seal(record);
         if !self.outside.decisions.is_empty() {
             self.outside.leaves(signer, publisher)?;
@@ -316,6 +335,9 @@ impl Task {
     }
 
     fn begin_epoch(&mut self, epoch: &ConfigEpoch<'_>, record: &Record<'_>, bytes: &[u8]) -> Result<(), Fault> {
+        if self.outside.chain.is_none() || epoch.lineage.is_some() {
+            self.begin_lineage(epoch.origin, record.head.offset, bytes)?;
+        }
         let configuration = self.outside.configure(epoch);
         for node in &mut self.nodes {
             node.processor.configure(&configuration)?;
@@ -336,15 +358,31 @@ impl Task {
         Ok(())
     }
 
+    /// Begins every stream anew, and with them all that is said about them: a lineage is named by its first ConfigEpoch.
+    fn begin_lineage(&mut self, origin: &str, offset: u64, epoch: &[u8]) -> Result<(), Fault> {
+        let outside = &mut self.outside;
+        let mut lineages = std::mem::take(&mut outside.lineages);
+        lineages.push(Hex(&Sha256::digest(epoch)).to_string());
+        outside.set_lineages(lineages)?;
+        outside.chain = Some(Chain::new(origin, &outside.chain_name()));
+        outside.inputs = Running::default();
+        outside.outputs.fill(Output::default());
+        outside.sealed = Sealed { offset, time: None };
+        self.nodes.iter_mut().for_each(|node| node.sequence = 0);
+        Ok(())
+    }
+
     /// The encoding of the ConfigEpoch in force; empty before the first.
     pub fn config(&self) -> &[u8] {
         &self.outside.config
     }
 
-    /// Whether a `stream.seal` covers a record that this task published.
+    /// Whether a `stream.seal` covers a record that this task published, or none ever will since its lineage ended.
     pub fn is_sealed(&self, stream: u32, sequence: u64) -> bool {
-        let node = stream.checked_sub(self.outside.task().first_stream.into()).map(|node| node as usize);
-        node.and_then(|node| self.outside.outputs.get(node)).is_some_and(|output| sequence < output.sealed)
+        match stream.checked_sub(self.outside.first_stream.into()) {
+            Some(node) => self.outside.outputs.get(node as usize).is_some_and(|output| sequence < output.sealed),
+            None => true,
+        }
     }
 
     /// Behind the last input that a `stream.seal` covers.
@@ -352,8 +390,8 @@ impl Task {
         self.outside.sealed.offset
     }
 
-    /// The lineage, once there is one.
-    pub fn lineage(&self) -> &str {
-        &self.outside.lineage
+    /// Every lineage so far; the last one is in force.
+    pub fn lineages(&self) -> &[String] {
+        &self.outside.lineages
     }
 }

@@ -1,7 +1,6 @@
 //! What a checkpoint keeps of a task, and how it is taken back.
 
 use super::{Node, Output, Sealed, Task};
-use crate::layout::TaskLayout;
 use crate::{RuntimeError, store};
 use merit_audit::{Chain, ChainHead, Running};
 use merit_core::record::ConfigEpoch;
@@ -27,8 +26,8 @@ datum! {
         position: u64,
         /// One a processor, in order.
         processors: List<'a, ProcessorRow>,
-        /// Hex of SHA-256 of the first ConfigEpoch.
-        lineage: &'a str,
+        /// Hex of SHA-256 of the first ConfigEpoch of each lineage so far.
+        lineages: List<'a, &'a str>,
         /// Next sequence of the audit chain.
         chain_sequence: u64,
         /// Hash of its last leaf.
@@ -89,10 +88,11 @@ impl Task {
             |(node, output): (&Node, &Output)| ProcessorRow { sequence: node.sequence, published: output.running.0, sealed: output.sealed };
         let processors: Vec<ProcessorRow> = processors.map(row).collect();
         let head = outside.chain.as_ref().map_or(ChainHead { sequence: 0, hash: [0; 32] }, Chain::head);
+        let lineages: Vec<&str> = outside.lineages.iter().map(String::as_str).collect();
         let row = TaskRow {
             position: self.position,
             processors: List::Slice(&processors),
-            lineage: &outside.lineage,
+            lineages: List::Slice(&lineages),
             chain_sequence: head.sequence,
             chain_hash: head.hash,
             inputs: outside.inputs.0,
@@ -138,16 +138,14 @@ impl Task {
             node.sequence = row.sequence;
             *output = Output { running: Running(row.published), sealed: row.sealed };
         }
-        outside.lineage = row.lineage.into();
+        outside.set_lineages(row.lineages.iter().map(Into::into).collect()).map_err(&broken)?;
         outside.inputs = Running(row.inputs);
         outside.sealed = Sealed { offset: row.sealed_offset, time: row.sealed_time };
         outside.newest = row.newest;
         outside.config = row.config.to_vec();
         let epoch = ConfigEpoch::decode(row.config).ok_or_else(|| broken(Fault("the ConfigEpoch in force cannot be read".into())))?;
-        let TaskLayout { name, partition, .. } = outside.task();
-        let chain = format!("{name}/{partition}/{}", outside.lineage);
         let head = ChainHead { sequence: row.chain_sequence, hash: row.chain_hash };
-        outside.chain = Some(Chain::resume(epoch.origin, &chain, head));
+        outside.chain = Some(Chain::resume(epoch.origin, &outside.chain_name(), head));
         let configuration = outside.configure(&epoch);
         self.nodes.iter_mut().try_for_each(|node| node.processor.configure(&configuration)).map_err(broken)
     }

@@ -2,15 +2,12 @@
 
 use super::rule;
 use crate::decisions::{Published, Record, corrupt, kind_of};
-use crate::log::genesis;
 use merit_audit::{AuditFault, EmitterKey, Running};
-use merit_core::id::Hex;
 use merit_core::record::{ConfigEpoch, StreamSeal};
 use merit_core::{Code, Datum, Kind};
 use merit_runtime::RuntimeError;
 use merit_runtime::layout::Layout;
 use merit_runtime::store::{Cursor, Store};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 /// Why a log was not verified.
@@ -43,25 +40,23 @@ pub(super) struct Genesis {
     pub(super) origin: String,
     pub(super) key_name: String,
     pub(super) public: [u8; 32],
-    pub(super) lineage: String,
 }
 
 impl Genesis {
     pub(super) fn read(store: &Store, layout: &Layout) -> Result<Genesis, Broken> {
-        let first = genesis(layout);
+        let first = layout.genesis();
         let mut records = store.records(first);
         let frame = records.next()?.map(|(_, frame)| frame).filter(|frame| frame.kind() == Some(Kind::ConfigEpoch));
         let read = frame.and_then(|frame| {
             let epoch = ConfigEpoch::decode(frame.payload)?;
-            let lineage = Hex(&Sha256::digest(frame.payload)).to_string();
-            Some(Genesis { origin: epoch.origin.into(), key_name: epoch.key_name.into(), public: epoch.emitter_key, lineage })
+            Some(Genesis { origin: epoch.origin.into(), key_name: epoch.key_name.into(), public: epoch.emitter_key })
         });
         let place = format!("{}/{}", first.name, first.partition);
         read.ok_or_else(|| fault(&place, 0, 0, rule::ORIGIN, "it does not begin with a ConfigEpoch, so nothing says whose log this is"))
     }
 
     pub(super) fn key(&self) -> Result<EmitterKey, Broken> {
-        EmitterKey::new(&self.key_name, &self.public).map_err(|no_key| fault(&self.lineage, 0, 0, rule::ORIGIN, no_key.to_string()))
+        EmitterKey::new(&self.key_name, &self.public).map_err(|no_key| fault(&self.origin, 0, 0, rule::ORIGIN, no_key.to_string()))
     }
 }
 
@@ -74,8 +69,8 @@ pub(super) struct Census {
 }
 
 impl Census {
-    pub(super) fn take(store: &Store, layout: &Layout) -> Result<Census, RuntimeError> {
-        let streams = layout.tasks.last().map_or(0, |task| usize::from(task.audit_stream()) + 1);
+    /// `streams` is their number.
+    pub(super) fn take(store: &Store, layout: &Layout, streams: usize) -> Result<Census, RuntimeError> {
         let mut census = Census { partitions: vec![BTreeSet::new(); streams], epochs: BTreeSet::new() };
         for (at, partition) in layout.partitions.iter().enumerate() {
             let mut records = store.records(partition);
@@ -101,12 +96,27 @@ pub(super) struct Inputs<'s> {
     /// The first offset that is left.
     pub(super) start: u64,
     pub(super) seals: u64,
+    /// Records that seals cover.
+    pub(super) covered: u64,
 }
 
 impl Inputs<'_> {
+    /// Begins anew with the ConfigEpoch of a lineage; no seal will cover what lies between the last one and that.
+    pub(super) fn restart(&mut self, offset: u64) -> Result<(), RuntimeError> {
+        self.go_to(offset)?;
+        (self.running, self.to) = (Running::default(), offset);
+        Ok(())
+    }
+
+    fn go_to(&mut self, offset: u64) -> Result<(), RuntimeError> {
+        while self.cursor.position() < offset && self.cursor.next()?.is_some() {}
+        Ok(())
+    }
+
     /// Takes a seal's word for records of which some were pruned, and goes on behind them.
     pub(super) fn believe(&mut self, seal: &StreamSeal<'_>) -> Result<(), RuntimeError> {
-        while self.cursor.position() < seal.to_offset && self.cursor.next()?.is_some() {}
+        self.go_to(seal.to_offset)?;
+        self.covered += seal.to_offset - self.to;
         (self.running, self.to) = (Running(seal.inputs), seal.to_offset);
         self.seals += 1;
         Ok(())
@@ -118,6 +128,7 @@ impl Inputs<'_> {
             let Some((_, frame)) = self.cursor.next()? else { return Ok(false) };
             self.running.update(frame.kind as u8, frame.payload);
             self.to += 1;
+            self.covered += 1;
         }
         self.seals += 1;
         Ok(self.running.0 == seal.inputs)

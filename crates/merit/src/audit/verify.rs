@@ -12,8 +12,10 @@ use merit_core::{Code, Datum, EventTime, Kind, Payload, Uuid};
 use merit_runtime::RuntimeError;
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::{Layout, TaskLayout};
+use merit_runtime::lineage::Lineage;
 use merit_runtime::store::{Cursor, Store};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
 /// Types that only their leaf carries.
 const IN_LEAF_ONLY: Kinds = Kinds::of(&[Kind::StreamSeal, Kind::StreamHeads, Kind::AuditIncident]);
@@ -21,7 +23,7 @@ const IN_LEAF_ONLY: Kinds = Kinds::of(&[Kind::StreamSeal, Kind::StreamHeads, Kin
 /// What a log without fault holds.
 pub(super) struct Verified {
     pub(super) origin: String,
-    pub(super) lineage: String,
+    pub(super) lineages: Vec<Lineage>,
     /// The public key that the log names, as text.
     pub(super) emitter: String,
     /// Whether it was believed.
@@ -65,12 +67,13 @@ fn leaf_fault(index: u64, envelope: &Envelope<'_>, rule: &'static Code, detail: 
 /// Verifies a log with these keys, or where there are none with the key that the log names.
 pub(super) fn verify(store: &Store, layout: &Layout, keys: Vec<EmitterKey>, mut progress: impl FnMut(&str)) -> Result<Verified, Broken> {
     progress("reading every topic");
-    let census = Census::take(store, layout)?;
+    let streams = Streams::new(store, layout)?;
+    let census = Census::take(store, layout, streams.len())?;
     let genesis = Genesis::read(store, layout)?;
     let key_from_log = keys.is_empty();
     let keys = if key_from_log { vec![genesis.key()?] } else { keys };
     let audit = layout.find(AUDIT, 0).ok_or_else(|| fault(AUDIT, 0, 0, rule::ORIGIN, "the topology has no topic of that name"))?;
-    let mut run = Verification::new(store, layout, &genesis, census, LogVerifier::new(&genesis.origin, keys))?;
+    let mut run = Verification::new(store, layout, streams, census, LogVerifier::new(&genesis.origin, keys))?;
     let mut leaves = store.records(&layout.partitions[audit]);
     while let Some((index, frame)) = leaves.next()? {
         run.leaf(index, &frame)?;
@@ -90,8 +93,8 @@ struct Verification<'s> {
     streams: Streams,
     census: Census,
     verifier: LogVerifier,
-    /// Tasks by the name of their chain.
-    chains: HashMap<String, usize>,
+    /// Task and number of the lineage by the name of a chain.
+    chains: HashMap<String, (usize, usize)>,
     types: HashMap<String, Kind>,
     inputs: Vec<Inputs<'s>>,
     outputs: Vec<Outputs<'s>>,
@@ -105,18 +108,21 @@ impl<'s> Verification<'s> {
     fn new(
         store: &'s Store,
         layout: &'s Layout,
-        genesis: &Genesis,
+        streams: Streams,
         census: Census,
         verifier: LogVerifier,
     ) -> Result<Verification<'s>, Broken> {
-        let streams = Streams::new(layout, &genesis.lineage);
-        let chain = |(at, task): (usize, &TaskLayout)| (format!("{}/{}/{}", task.name, task.partition, genesis.lineage), at);
+        let in_lineage = |(lineage, Lineage { name, .. }): (usize, &Lineage)| -> Vec<_> {
+            let chain = |(at, task): (usize, &TaskLayout)| (format!("{}/{}/{name}", task.name, task.partition), (at, lineage));
+            layout.tasks.iter().enumerate().map(chain).collect()
+        };
         let input = |task: &TaskLayout| Inputs {
             cursor: store.records(&layout.partitions[task.input]),
             running: Running::default(),
             to: 0,
             start: store.start(&layout.partitions[task.input]),
             seals: 0,
+            covered: 0,
         };
         let output = |(stream, partitions): (usize, &BTreeSet<usize>)| {
             let partitions: Vec<usize> = partitions.iter().copied().collect();
@@ -127,7 +133,7 @@ impl<'s> Verification<'s> {
         };
         let intake = layout.find(INTAKE, 0).ok_or_else(|| fault(INTAKE, 0, 0, rule::ORIGIN, "the topology has no topic of that name"))?;
         Ok(Verification {
-            chains: layout.tasks.iter().enumerate().map(chain).collect(),
+            chains: streams.lineages.iter().enumerate().flat_map(in_lineage).collect(),
             types: Kind::ALL.iter().map(|kind| (leaf_type(*kind).to_string(), *kind)).collect(),
             inputs: layout.tasks.iter().map(input).collect(),
             outputs: census.partitions.iter().enumerate().map(output).collect::<Result<_, RuntimeError>>()?,
@@ -153,7 +159,7 @@ impl<'s> Verification<'s> {
         if frame.key != envelope.stream {
             return refuse(rule::LABEL, "its record has another key than the name of its chain");
         }
-        let Some(&task) = self.chains.get(&*envelope.stream) else {
+        let Some(&(task, lineage)) = self.chains.get(&*envelope.stream) else {
             return refuse(rule::CHAIN, "no task of this log has such a chain; a log is read with the topology that it was written with");
         };
         let Some(&kind) = self.types.get(&*envelope.leaf_type) else { return refuse(rule::TYPE, "it names no record type") };
@@ -163,17 +169,18 @@ impl<'s> Verification<'s> {
         *self.leaves.entry(kind.name()).or_default() += 1;
         self.check_intake(index, frame, &sealed, envelope)?;
         match (IN_LEAF_ONLY.contains(kind), sealed.payload) {
-            (true, Some(payload)) if kind == Kind::StreamSeal => self.seal(index, envelope, task, payload),
+            (true, Some(payload)) if kind == Kind::StreamSeal => self.seal(index, envelope, (task, lineage), payload),
             (true, Some(_)) => Ok(()),
             (true, None) => refuse(rule::RECORD_MISSING, "its payload should stand beside it"),
             (false, Some(_)) => refuse(rule::RECORD, "a payload stands beside it, and its record belongs in a topic"),
-            (false, None) => self.record(index, envelope, task, kind),
+            (false, None) => self.record(index, envelope, (task, lineage), kind),
         }
     }
 
     /// A leaf that another task wrote must be the next one that the sealer read.
     fn check_intake(&mut self, index: u64, frame: &Frame<'_>, sealed: &SealedLeaf<'_>, envelope: &Envelope<'_>) -> Result<(), Broken> {
-        let by_its_own_task = self.layout.tasks.iter().any(|task| u32::from(task.audit_stream()) == frame.stream);
+        let is_chain = |task: &TaskLayout| frame.stream % u32::from(task.streams) == u32::from(task.audit_stream());
+        let by_its_own_task = self.layout.task_of_stream(frame.stream).is_some_and(is_chain);
         if by_its_own_task {
             return Ok(());
         }
@@ -189,13 +196,18 @@ impl<'s> Verification<'s> {
     }
 
     /// A decision against its record.
-    fn record(&mut self, index: u64, envelope: &Envelope<'_>, task: usize, kind: Kind) -> Result<(), Broken> {
+    fn record(&mut self, index: u64, envelope: &Envelope<'_>, (task, lineage): (usize, usize), kind: Kind) -> Result<(), Broken> {
         let (record, may_lack) = match &envelope.source {
             Source::Outside { topic, partition, offset } => {
-                (self.outside(task, topic, *partition, *offset)?, *offset < self.inputs[task].start)
+                let record = self.outside(task, topic, *partition, *offset)?;
+                // The first leaf of a chain behind another of its task; the ConfigEpoch itself may have been pruned.
+                if lineage > 0 && envelope.sequence == 0 {
+                    self.inputs[task].restart(*offset)?;
+                }
+                (record, *offset < self.inputs[task].start)
             }
             Source::Inner { stream, sequence } => match self.streams.number(stream) {
-                Some(stream) if self.layout.tasks[task].owns(stream) => {
+                Some(stream) if self.streams_of(task, lineage).contains(&(stream as usize)) => {
                     let outputs = &mut self.outputs[stream as usize];
                     (outputs.find(index, *sequence)?, *sequence < outputs.start)
                 }
@@ -223,11 +235,12 @@ impl<'s> Verification<'s> {
         records.next()?.map(|(offset, frame)| Record::of(self.layout, input, offset, &frame)).transpose()
     }
 
-    fn seal(&mut self, index: u64, envelope: &Envelope<'_>, task: usize, payload: &[u8]) -> Result<(), Broken> {
+    fn seal(&mut self, index: u64, envelope: &Envelope<'_>, (task, lineage): (usize, usize), payload: &[u8]) -> Result<(), Broken> {
         let refuse = |rule, detail: String| Err(leaf_fault(index, envelope, rule, detail));
         let Some(seal) = StreamSeal::decode(payload) else { return refuse(rule::SEAL_RANGE, "it cannot be read".into()) };
         let layout = &self.layout.tasks[task];
         let input = &self.layout.partitions[layout.input];
+        let streams = self.streams_of(task, lineage);
         let inputs = &mut self.inputs[task];
         if (seal.topic, seal.partition, seal.from_offset) != (&input.name, input.partition, inputs.to) {
             let due = format!("{}/{} from offset {}", input.name, input.partition, inputs.to);
@@ -236,7 +249,7 @@ impl<'s> Verification<'s> {
                 format!("it covers {}/{} from offset {}, due is {due}", seal.topic, seal.partition, seal.from_offset),
             );
         }
-        let outputs = &mut self.outputs[usize::from(layout.first_stream)..usize::from(layout.audit_stream())];
+        let outputs = &mut self.outputs[streams];
         let lacks = seal.from_offset < inputs.start
             || outputs.iter().zip(seal.streams).any(|(outputs, sealed)| sealed.from_sequence < outputs.start);
         self.pruned.seals += u64::from(lacks);
@@ -277,7 +290,7 @@ impl<'s> Verification<'s> {
         Ok(Verified {
             emitter: keys::write(&genesis.key_name, &genesis.public),
             origin: genesis.origin,
-            lineage: genesis.lineage,
+            lineages: self.streams.lineages,
             key_from_log,
             chains: verified.chains.len(),
             signatures: self.signatures,
@@ -288,13 +301,14 @@ impl<'s> Verification<'s> {
         })
     }
 
-    /// Only what a seal covers may be gone.
+    /// Only what a seal covers may be gone; of a lineage that ended, no seal can cover the end.
     fn check_pruned_is_sealed(&self, end: u64) -> Result<(), Broken> {
         let inputs = self.layout.tasks.iter().zip(&self.inputs).map(|(task, inputs)| {
             let partition = &self.layout.partitions[task.input];
             (format!("{}/{}", partition.name, partition.partition), inputs.to, inputs.start)
         });
-        let outputs = self.outputs.iter().map(|outputs| (outputs.name.clone(), outputs.to, outputs.start));
+        let in_force = self.outputs.len() - self.outputs.len() / self.streams.lineages.len().max(1);
+        let outputs = self.outputs[in_force..].iter().map(|outputs| (outputs.name.clone(), outputs.to, outputs.start));
         match inputs.chain(outputs).find(|(_, sealed, start)| start > sealed) {
             Some((place, sealed, start)) => Err(fault(
                 &place,
@@ -307,20 +321,27 @@ impl<'s> Verification<'s> {
         }
     }
 
+    /// Numbers of the streams of a task's processors in a lineage, without that of its chain.
+    fn streams_of(&self, task: usize, lineage: usize) -> Range<usize> {
+        let task = &self.layout.tasks[task];
+        let before = lineage * usize::from(task.streams);
+        before + usize::from(task.first_stream)..before + usize::from(task.audit_stream())
+    }
+
     fn covered(&self) -> Result<Vec<Covered>, RuntimeError> {
-        let of_task = |(task, inputs): (&TaskLayout, &Inputs<'_>)| {
-            // Streams of processors, not that of the chain.
-            let outputs = &self.outputs[usize::from(task.first_stream)..usize::from(task.audit_stream())];
+        let of_task = |(number, (task, inputs)): (usize, (&TaskLayout, &Inputs<'_>))| {
+            let lineages = 0..self.streams.lineages.len();
+            let outputs = || lineages.clone().flat_map(|lineage| &self.outputs[self.streams_of(number, lineage)]);
             Ok(Covered {
                 task: format!("{}/{}", task.name, task.partition),
                 seals: inputs.seals,
-                inputs: inputs.to,
-                outputs: outputs.iter().map(|outputs| outputs.covered).sum(),
-                inputs_open: self.store.end(&self.layout.partitions[task.input])? - inputs.to,
-                outputs_open: outputs.iter().map(|outputs| outputs.open).sum(),
+                inputs: inputs.covered,
+                outputs: outputs().map(|outputs| outputs.covered).sum(),
+                inputs_open: self.store.end(&self.layout.partitions[task.input])? - inputs.covered,
+                outputs_open: outputs().map(|outputs| outputs.open).sum(),
             })
         };
-        self.layout.tasks.iter().zip(&self.inputs).map(of_task).collect()
+        self.layout.tasks.iter().zip(&self.inputs).enumerate().map(of_task).collect()
     }
 }
 

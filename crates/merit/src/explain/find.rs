@@ -9,6 +9,7 @@ use merit_core::record::{EvalReport, SealedLeaf};
 use merit_core::{Datum, Key, Kind, Uuid, record};
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::{Layout, Partition};
+use merit_runtime::lineage::Cause;
 use merit_runtime::store::Store;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -32,6 +33,8 @@ pub(super) struct Proof {
     pub(super) index: u64,
     pub(super) chain: String,
     pub(super) sequence: u64,
+    /// Why the chain's lineage began, where it is not the first.
+    pub(super) cause: Option<Cause>,
     /// The leaf whose signature covers it; its own index where it is signed itself.
     pub(super) signed_by: Option<u64>,
 }
@@ -73,6 +76,7 @@ impl Item {
     pub(super) fn as_json(&self) -> Value {
         let proof = self.proof.as_ref().map(|proof| {
             json!({ "index": proof.index, "chain": proof.chain, "sequence": proof.sequence,
+                "newLineage": proof.cause.as_ref().map(|cause| json!({ "partition": cause.partition, "reason": cause.reason })),
                 "signed": proof.signed_by == Some(proof.index), "coveredBy": proof.signed_by })
         });
         json!({ "id": self.id.to_string(), "type": self.record.kind.name(), "topic": self.topic, "offset": self.record.offset,
@@ -88,8 +92,8 @@ pub(super) struct Finder<'s> {
 }
 
 impl<'s> Finder<'s> {
-    pub(super) fn new(store: &'s Store, layout: &'s Layout, lineage: &str) -> Finder<'s> {
-        Finder { store, layout, streams: Streams::new(layout, lineage) }
+    pub(super) fn new(store: &'s Store, layout: &'s Layout) -> Result<Finder<'s>, Failure> {
+        Ok(Finder { store, layout, streams: Streams::new(store, layout)? })
     }
 
     fn item(&self, partition: usize, offset: u64, frame: &Frame<'_>) -> Result<Item, Failure> {
@@ -221,7 +225,8 @@ impl<'s> Finder<'s> {
                 let Ok(leaf) = ParsedLeaf::parse(sealed.leaf) else { continue };
                 let (chain, id) = (&*leaf.envelope.stream, leaf.envelope.source.id());
                 if let Some(item) = wanted.get_mut(&id) {
-                    item.proof = Some(Proof { index, chain: chain.into(), sequence: leaf.envelope.sequence, signed_by: None });
+                    let (sequence, cause) = (leaf.envelope.sequence, self.streams.cause(chain).cloned());
+                    item.proof = Some(Proof { index, chain: chain.into(), sequence, cause, signed_by: None });
                     waiting.entry(chain.into()).or_default().push(id);
                 }
                 if leaf.signatures().len() > 0 {

@@ -1,7 +1,6 @@
 use super::find::Finder;
 use super::{Explanation, explain};
 use crate::audit::tests::{good, layout, write};
-use crate::log;
 use merit_core::Kind;
 
 fn chapters(explanation: &Explanation) -> Vec<(&'static str, Vec<Kind>)> {
@@ -13,7 +12,7 @@ fn chapters(explanation: &Explanation) -> Vec<(&'static str, Vec<Kind>)> {
 fn on_a_log(claim: impl FnOnce(&Finder<'_>)) {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, layout) = (write(&good(), directory.path()), layout());
-    claim(&Finder::new(&store, &layout, &log::lineage(&store, &layout).expect("a lineage")));
+    claim(&Finder::new(&store, &layout).expect("a log"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use super::find::{Item, Proof};
 use merit_core::{EventTime, Kind};
+use merit_runtime::lineage::Cause;
 use serde_json::Value;
 
 /// What a record type says.
@@ -50,6 +51,8 @@ const FACTS: &[&str] = &[
     "not before {notBefore}",
     "policy bundle {bundle}",
     "judged input {input}",
+    "it begins a new lineage since {lineage/partition} differed: {lineage/reason}",
+    "the lineage before: {lineage/parent}",
     "the cluster calls it {externalRef}",
 ];
 
@@ -110,15 +113,18 @@ fn components<'v>(metrics: &'v Value, window: &'v Value) -> impl Iterator<Item =
 }
 
 fn proven(proof: &Proof) -> String {
-    let Proof { index, chain, sequence, signed_by } = proof;
-    // The lineage is one for the whole log.
-    let chain = chain.rsplit_once('/').map_or(chain.as_str(), |(chain, _)| chain);
+    let Proof { index, chain, sequence, cause, signed_by } = proof;
+    let (chain, lineage) = chain.rsplit_once('/').unwrap_or((chain, ""));
+    // The first lineage needs no name.
+    let lineage = cause.as_ref().map_or(String::new(), |Cause { partition, reason, .. }| {
+        format!(" of lineage {lineage} (begun since {partition} differed: {reason})")
+    });
     let signed = match signed_by {
         Some(by) if by == index => "signed".into(),
         Some(by) => format!("covered by the signature of leaf {by}"),
         None => "NOT SIGNED".into(),
     };
-    format!("leaf {index} of the audit log, place {sequence} in chain {chain}, {signed}")
+    format!("leaf {index} of the audit log, place {sequence} in chain {chain}{lineage}, {signed}")
 }
 
 /// A template with the fields of a record.
