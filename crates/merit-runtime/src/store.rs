@@ -24,7 +24,7 @@ use merit_core::table::TakeRow;
 use merit_core::{Datum, Fault, Rows};
 use rocksdb::{
     BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IteratorMode, Options, ReadOptions, SliceTransform,
-    WriteBatch, WriteOptions,
+    UniversalCompactOptions, WriteBatch, WriteOptions,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,6 +99,13 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
     // Batches arrive compressed, in order and once: universal compaction rewrites them least.
     let mut log = Options::default();
     log.set_compaction_style(DBCompactionStyle::Universal);
+    // Wide merges: a batch is rewritten once more when the log is sixteen times as long, not four.
+    let mut wide = UniversalCompactOptions::default();
+    wide.set_min_merge_width(16);
+    log.set_universal_compaction_options(&wide);
+    log.set_level_zero_file_num_compaction_trigger(16);
+    log.set_level_zero_slowdown_writes_trigger(64);
+    log.set_level_zero_stop_writes_trigger(128);
     log.set_write_buffer_size(64 << 20);
     let mut state = Options::default();
     state.set_compression_type(rocksdb::DBCompressionType::Lz4);
