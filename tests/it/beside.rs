@@ -158,7 +158,7 @@ fn a_view_stays_as_it_was_while_the_files_beneath_it_go() {
     drop(stdin);
     assert_eq!(running.end().code, Some(0));
     // Each start flushes, and RocksDB merges what was flushed.
-    chunks.take(8).for_each(|reports| drop(import(reports)));
+    chunks.take(24).for_each(|reports| drop(import(reports)));
     assert!(before.is_disjoint(&parts(&directory)), "the files of the views are all gone: {before:?} {:?}", parts(&directory));
     assert_equal("a view of a directory at rest", &expected[0], &dump_store(&at_rest, &topology));
     assert_equal("a view beside a writer", &expected[1], &dump_store(&beside, &topology));
