@@ -10,28 +10,28 @@
 
 mod acknowledged;
 mod copy;
+mod cursor;
+mod state;
 mod view;
 
 pub use copy::Content;
+pub use cursor::Cursor;
+pub use state::{BASE, TaskRows, key_and_part, state_key, state_prefix};
 pub use view::owner;
 
-use crate::frame::{self, Frame};
+use crate::frame;
 use crate::layout::Partition;
 use crate::pruned::Pruned;
 use crate::{Failpoint, RuntimeError, backup};
 use acknowledged::Acknowledged;
-use merit_core::table::TakeRow;
-use merit_core::{Datum, Fault, Rows};
 use rocksdb::{
     BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IteratorMode, Options, ReadOptions, SliceTransform,
     UniversalCompactOptions, WriteBatch, WriteOptions,
 };
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 const FORMAT: &str = "1";
-/// Bytes of a row's part, at the end of its key.
-const PART: usize = 4;
 const FAMILIES: [&str; 3] = ["log", "state", "meta"];
 
 /// How commits reach the disk.
@@ -95,6 +95,13 @@ fn options() -> Options {
     options
 }
 
+/// Reads every row in the order of its key, whatever its prefix.
+fn total_order() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_total_order_seek(true);
+    options
+}
+
 fn families() -> Vec<ColumnFamilyDescriptor> {
     // Batches arrive compressed, in order and once: universal compaction rewrites them least.
     let mut log = Options::default();
@@ -114,7 +121,7 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
     state.set_level_zero_file_num_compaction_trigger(8);
     state.set_max_bytes_for_level_base(512 << 20);
     // The rows of a key are one prefix, so that a key without rows costs a look at filters.
-    state.set_prefix_extractor(SliceTransform::create("key", |row| &row[..row.len() - PART], Some(|row| row.len() > PART)));
+    state.set_prefix_extractor(SliceTransform::create("key", |row| &row[..row.len() - state::PART], Some(|row| row.len() > state::PART)));
     state.set_memtable_prefix_bloom_ratio(0.05);
     let mut table = BlockBasedOptions::default();
     table.set_bloom_filter(10.0, false);
@@ -254,43 +261,6 @@ impl Store {
         rows.map(|row| row.map(|(key, value)| (String::from_utf8_lossy(&key).into_owned(), value.into())).map_err(failed("read"))).collect()
     }
 
-    /// Gives every state row of a store: key, part and row. `prefix` is that of [`state_prefix`].
-    pub fn state(&self, prefix: &[u8], each: impl FnMut(&str, u32, &[u8]) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
-        let mut whole = ReadOptions::default();
-        whole.set_total_order_seek(true);
-        self.scan(prefix, prefix, whole, each)
-    }
-
-    /// Gives every state row whose key begins with `under`, by the rest of its key.
-    pub fn state_rows(&self, under: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Result<(), RuntimeError> {
-        let mut whole = ReadOptions::default();
-        whole.set_total_order_seek(true);
-        for row in self.db.iterator_cf_opt(self.family("state"), whole, IteratorMode::From(under, Direction::Forward)) {
-            let (key, value) = row.map_err(failed("read"))?;
-            let Some(key) = key.strip_prefix(under) else { break };
-            each(key, &value);
-        }
-        Ok(())
-    }
-
-    fn scan(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        how: ReadOptions,
-        mut each: impl FnMut(&str, u32, &[u8]) -> Result<(), RuntimeError>,
-    ) -> Result<(), RuntimeError> {
-        for row in self.db.iterator_cf_opt(self.family("state"), how, IteratorMode::From(from, Direction::Forward)) {
-            let (key, value) = row.map_err(failed("read"))?;
-            let Some(rest) = key.strip_prefix(prefix) else { break };
-            let Some((name, part)) = key_and_part(rest) else {
-                return Err(RuntimeError::Store { attempt: "read", cause: format!("state key {rest:?} is not one") });
-            };
-            each(name, part, &value)?;
-        }
-        Ok(())
-    }
-
     /// The records of a partition, from the first that is left.
     pub fn records<'s>(&'s self, partition: &Partition) -> Cursor<'s> {
         self.read(partition, self.start(partition))
@@ -312,19 +282,7 @@ impl Store {
             _ => prefix.clone(),
         };
         let batches = self.db.iterator_cf(self.family("log"), IteratorMode::From(&start, Direction::Forward));
-        Cursor {
-            batches,
-            prefix,
-            name: partition.name.clone(),
-            partition: partition.partition,
-            start: self.start(partition),
-            from,
-            next: from,
-            body: Vec::new(),
-            at: 0,
-            left: 0,
-            done: false,
-        }
+        Cursor::new(batches, prefix, partition, self.start(partition), from)
     }
 
     /// The offset behind the last record of a partition.
@@ -388,168 +346,4 @@ fn log_key(partition: &Partition, base: u64) -> Vec<u8> {
     let mut key = log_prefix(partition);
     key.extend_from_slice(&base.to_be_bytes());
     key
-}
-
-/// Before the keys of state rows as they were at the base, where a replay of a pruned log starts; no sub-topology has an empty name.
-pub const BASE: &[u8] = b"\0base";
-
-/// The key of all rows of a store of a task.
-pub fn state_prefix(sub_topology: &str, partition: u32, store: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(sub_topology.len() + store.len() + 6);
-    key.extend_from_slice(sub_topology.as_bytes());
-    key.push(0);
-    key.extend_from_slice(&partition.to_be_bytes());
-    key.extend_from_slice(store.as_bytes());
-    key.push(0);
-    key
-}
-
-/// The key of one row.
-pub fn state_key(prefix: &[u8], key: &str, part: u32) -> Vec<u8> {
-    let length = u16::try_from(key.len()).expect("names have 256 bytes at most");
-    let mut row = Vec::with_capacity(prefix.len() + key.len() + 6);
-    row.extend_from_slice(prefix);
-    row.extend_from_slice(&length.to_be_bytes());
-    row.extend_from_slice(key.as_bytes());
-    row.extend_from_slice(&part.to_be_bytes());
-    row
-}
-
-/// The state rows of one task.
-pub struct TaskRows {
-    /// Where they are.
-    pub store: Arc<Store>,
-    /// What their keys begin with: nothing, or [`BASE`].
-    pub under: &'static [u8],
-    /// The task's sub-topology.
-    pub sub_topology: String,
-    /// Its partition.
-    pub partition: u32,
-}
-
-impl Rows for TaskRows {
-    fn of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault> {
-        let prefix = [self.under, &state_prefix(&self.sub_topology, self.partition, store)].concat();
-        let mut of_key = ReadOptions::default();
-        of_key.set_prefix_same_as_start(true);
-        self.scan(&prefix, &state_key(&prefix, key, 0), of_key, &mut |name, part, row| match name == key {
-            true => take(name, part, row),
-            false => Ok(()),
-        })
-    }
-
-    fn of_store(&self, store: &str, take: TakeRow<'_>) -> Result<(), Fault> {
-        let prefix = [self.under, &state_prefix(&self.sub_topology, self.partition, store)].concat();
-        let mut whole = ReadOptions::default();
-        whole.set_total_order_seek(true);
-        self.scan(&prefix, &prefix, whole, take)
-    }
-}
-
-impl TaskRows {
-    fn scan(&self, prefix: &[u8], from: &[u8], how: ReadOptions, take: TakeRow<'_>) -> Result<(), Fault> {
-        let mut refused = None;
-        let read = self.store.scan(prefix, from, how, |key, part, row| {
-            take(key, part, row).map_err(|fault| {
-                let cause = fault.to_string();
-                refused = Some(fault);
-                RuntimeError::Store { attempt: "read", cause }
-            })
-        });
-        read.map_err(|error| {
-            refused.unwrap_or_else(|| {
-                let fault = Fault(error.to_string());
-                *self.store.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                fault
-            })
-        })
-    }
-}
-
-/// The key and the part of a row, from what stands behind the prefix of its store.
-pub fn key_and_part(rest: &[u8]) -> Option<(&str, u32)> {
-    let (name, part) = rest.split_last_chunk::<PART>()?;
-    let name = std::str::from_utf8(name.get(2..)?).ok()?;
-    Some((name, u32::from_be_bytes(*part)))
-}
-
-/// Reads a partition record by record.
-pub struct Cursor<'s> {
-    batches: rocksdb::DBIteratorWithThreadMode<'s, DB>,
-    prefix: Vec<u8>,
-    name: String,
-    partition: u32,
-    start: u64,
-    from: u64,
-    next: u64,
-    body: Vec<u8>,
-    at: usize,
-    left: u32,
-    done: bool,
-}
-
-impl Cursor<'_> {
-    /// The next record and its offset.
-    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend its items")]
-    pub fn next(&mut self) -> Result<Option<(u64, Frame<'_>)>, RuntimeError> {
-        loop {
-            if self.left == 0 && !self.load()? {
-                return Ok(None);
-            }
-            let offset = self.next;
-            let mut rest = &self.body[self.at..];
-            let length = match Frame::get(&mut rest) {
-                Some(_) => self.body.len() - self.at - rest.len(),
-                None => return Err(self.corrupt(offset, "the record is not in its canonical form")),
-            };
-            let start = self.at;
-            (self.at, self.left, self.next) = (start + length, self.left - 1, offset + 1);
-            if offset >= self.from {
-                let mut bytes = &self.body[start..start + length];
-                return Ok(Frame::get(&mut bytes).map(|frame| (offset, frame)));
-            }
-        }
-    }
-
-    /// The offset of the next record.
-    pub fn position(&self) -> u64 {
-        self.next.max(self.from)
-    }
-
-    /// Whether the record given last ended its batch.
-    pub fn is_at_batch_end(&self) -> bool {
-        self.left == 0
-    }
-
-    fn load(&mut self) -> Result<bool, RuntimeError> {
-        if self.done {
-            return Ok(false);
-        }
-        if self.from < self.start {
-            let (topic, partition) = (self.name.clone(), self.partition);
-            return Err(RuntimeError::Pruned { topic, partition, offset: self.from, start: self.start });
-        }
-        let Some(row) = self.batches.next() else {
-            self.done = true;
-            return Ok(false);
-        };
-        let (key, value) = row.map_err(failed("read"))?;
-        let base = key.strip_prefix(self.prefix.as_slice()).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes);
-        let Some(base) = base else {
-            self.done = true;
-            return Ok(false);
-        };
-        if base > self.next && base > self.from {
-            return Err(self.corrupt(self.next, "the batch that holds it is missing"));
-        }
-        match frame::unpack(&value) {
-            Some((count, body)) => (self.body, self.at, self.left, self.next) = (body, 0, count, base),
-            None => return Err(self.corrupt(base, "the batch is torn or of an unknown version")),
-        }
-        Ok(true)
-    }
-
-    fn corrupt(&self, offset: u64, cause: &str) -> RuntimeError {
-        RuntimeError::Corrupt { topic: self.name.clone(), partition: self.partition, offset, cause: cause.into() }
-    }
 }

@@ -20,11 +20,11 @@ pub use replay::{Replayed, replay};
 use crate::layout::{Layout, Registered};
 use crate::lineage::Cause;
 use crate::store::{Commit, Store, Sync};
-use crate::task::{Outgoing, Task};
+use crate::task::{Outgoing, Publisher, Task};
 use crate::{Difference, Failpoint, RuntimeError, frame};
 use merit_audit::Signer;
 use merit_core::record::{ConfigEpoch, Lineage, LogEnds, Parameter};
-use merit_core::{Datum, EventTime, Head, Key, Kind, List, Payload, Record};
+use merit_core::{Datum, EventTime, Fault, Head, Key, Kind, List, Payload, Record};
 use merit_topology::Topology;
 use recovery::Gap;
 use std::path::Path;
@@ -79,14 +79,51 @@ pub struct Begun {
 /// Records that are taken before the first of them runs.
 const LOOK_AHEAD: usize = 32;
 
-/// A record that was taken and has not run; key and payload lie in the arena.
+/// A record that was taken and has not run.
 struct Waiting {
     partition: usize,
     kind: Kind,
     time: EventTime,
+    /// Hash of the key, which ends there among the keys of those that wait; it begins where the one before ends.
     hash: u64,
-    start: usize,
-    payload: usize,
+    key_end: usize,
+    /// The same for its encoding.
+    payload_end: usize,
+}
+
+/// Records that were taken and have not run.
+#[derive(Default)]
+struct Taken {
+    records: Vec<Waiting>,
+    keys: String,
+    payloads: Vec<u8>,
+}
+
+impl Taken {
+    #[inline]
+    fn push(&mut self, input: &Input<'_>) {
+        let Input { partition, key, time, payload } = *input;
+        self.keys.push_str(key.name);
+        payload.put(&mut self.payloads);
+        let (key_end, payload_end) = (self.keys.len(), self.payloads.len());
+        self.records.push(Waiting { partition, kind: payload.kind(), time, hash: key.hash, key_end, payload_end });
+    }
+
+    /// Each record with its key and encoding, in order.
+    fn iter(&self) -> impl Iterator<Item = (&Waiting, Key<'_>, &[u8])> {
+        let (mut key_start, mut payload_start) = (0, 0);
+        self.records.iter().map(move |record| {
+            let (name, payload) = (&self.keys[key_start..record.key_end], &self.payloads[payload_start..record.payload_end]);
+            (key_start, payload_start) = (record.key_end, record.payload_end);
+            (record, Key { name, hash: record.hash }, payload)
+        })
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        self.keys.clear();
+        self.payloads.clear();
+    }
 }
 
 /// The pipeline on a data directory.
@@ -94,8 +131,7 @@ pub struct Engine {
     tasks: Vec<Task>,
     appender: Appender,
     signer: Signer,
-    waiting: Vec<Waiting>,
-    arena: Vec<u8>,
+    taken: Taken,
     newest: EventTime,
     checkpoint_inputs: u64,
     look_ahead: usize,
@@ -184,8 +220,7 @@ impl Engine {
             tasks,
             appender: Appender::new(layout, store, log, topology.runtime, options),
             signer,
-            waiting: Vec::new(),
-            arena: Vec::new(),
+            taken: Taken::default(),
             newest: EventTime::MIN,
             checkpoint_inputs: options.checkpoint_inputs.unwrap_or(topology.runtime.checkpoint_inputs),
             look_ahead: options.commit_records.map_or(LOOK_AHEAD, |records| LOOK_AHEAD.min(records.max(1) as usize)),
@@ -267,37 +302,26 @@ impl Engine {
     /// taken, or at [`Engine::flush`]: by then the memory that it needs has been asked for together with theirs.
     #[inline]
     pub fn take(&mut self, input: &Input<'_>) -> Result<(), RuntimeError> {
-        let start = self.arena.len();
-        self.arena.extend_from_slice(input.key.name.as_bytes());
-        let payload = self.arena.len();
-        input.payload.put(&mut self.arena);
-        let kind = input.payload.kind();
-        self.waiting.push(Waiting { partition: input.partition, kind, time: input.time, hash: input.key.hash, start, payload });
+        self.taken.push(input);
         self.newest = self.newest.max(input.time);
-        if self.waiting.len() >= self.look_ahead { self.flush() } else { Ok(()) }
+        if self.taken.records.len() >= self.look_ahead { self.flush() } else { Ok(()) }
     }
 
     /// Runs every record that was taken.
     pub fn flush(&mut self) -> Result<(), RuntimeError> {
-        let (arena, waiting) = (std::mem::take(&mut self.arena), std::mem::take(&mut self.waiting));
-        let end_of = |at: usize| waiting.get(at + 1).map_or(arena.len(), |next| next.start);
-        let key_of = |at: &Waiting| {
-            let name = std::str::from_utf8(&arena[at.start..at.payload]).expect("it was a text");
-            Key { name, hash: at.hash }
-        };
+        let taken = std::mem::take(&mut self.taken);
         for depth in 0..2 {
-            let warmed = waiting.iter().filter_map(|at| {
+            let warmed = taken.iter().filter_map(|(at, key, _)| {
                 let task = self.appender.layout.partitions[at.partition].reader?;
-                Some(self.tasks[task].warm(&key_of(at), depth))
+                Some(self.tasks[task].warm(&key, depth))
             });
             std::hint::black_box(warmed.fold(0, u64::wrapping_add));
         }
-        for (place, at) in waiting.iter().enumerate() {
-            self.run(at, key_of(at), &arena[at.payload..end_of(place)]).map_err(|error| self.appender.store.cause(error))?;
+        for (at, key, payload) in taken.iter() {
+            self.run(at, key, payload).map_err(|error| self.appender.store.cause(error))?;
         }
-        (self.arena, self.waiting) = (arena, waiting);
-        self.arena.clear();
-        self.waiting.clear();
+        self.taken = taken;
+        self.taken.clear();
         Ok(())
     }
 
@@ -307,14 +331,8 @@ impl Engine {
         let sequence = self.appender.log.outside;
         let head = Head { key, time, stream: Head::OUTSIDE, sequence, offset: 0, hops: 0, digest: digest_of(kind, payload) };
         let offset = self.appender.append(&Outgoing { partition, head, kind, payload });
-        if let Some(number) = self.appender.layout.partitions[partition].reader {
-            let task = &mut self.tasks[number];
-            let head = Head { offset, ..head };
-            let publisher = &mut self.appender.log;
-            let done = Payload::decode(kind, payload, |decoded| {
-                task.step(&Record { head, payload: decoded }, payload, Some(&self.signer), publisher)
-            });
-            done.unwrap_or_else(|| Err(undecodable(&self.tasks[number], offset, kind)))?;
+        if let Some(task) = self.appender.layout.partitions[partition].reader {
+            step(&mut self.tasks[task], Head { offset, ..head }, kind, payload, Some(&self.signer), &mut self.appender.log)?;
             self.unsaved += 1;
         }
         self.run_queue()
@@ -331,7 +349,7 @@ impl Engine {
     /// Whether the driver should commit now.
     #[inline]
     pub fn commit_due(&mut self) -> bool {
-        self.appender.commit_due(self.waiting.len() as u64)
+        self.appender.commit_due(self.taken.records.len() as u64)
     }
 
     /// Commits everything taken so far, with `meta` beside it; waits for the commit before this one.
@@ -428,12 +446,10 @@ impl Queued {
         Queued { task, offset, kind: record.kind, hops, stream, sequence, time, key: key.name.into(), payload: record.payload.into() }
     }
 
-    fn run(&self, tasks: &mut [Task], signer: Option<&Signer>, publisher: &mut dyn crate::task::Publisher) -> Result<(), RuntimeError> {
+    fn run(&self, tasks: &mut [Task], signer: Option<&Signer>, publisher: &mut dyn Publisher) -> Result<(), RuntimeError> {
         let Queued { task, offset, kind, hops, stream, sequence, time, .. } = *self;
         let head = Head { key: Key::new(&self.key), time, stream, sequence, offset, hops, digest: digest_of(kind, &self.payload) };
-        let task = &mut tasks[task];
-        let done = Payload::decode(kind, &self.payload, |payload| task.step(&Record { head, payload }, &self.payload, signer, publisher));
-        done.unwrap_or_else(|| Err(undecodable(task, offset, kind)))
+        step(&mut tasks[task], head, kind, &self.payload, signer, publisher)
     }
 }
 
@@ -443,9 +459,21 @@ fn digest_of(kind: Kind, payload: &[u8]) -> u64 {
     if kind == Kind::EvalReport { xxhash_rust::xxh3::xxh3_64(payload) } else { 0 }
 }
 
-fn undecodable(task: &Task, offset: u64, kind: Kind) -> RuntimeError {
-    let fault = merit_core::Fault(format!("{} cannot be read", kind.name()));
-    RuntimeError::Stopped { task: task.name(), offset, fault }
+/// Runs one input through its task.
+#[inline]
+fn step(
+    task: &mut Task,
+    head: Head<'_>,
+    kind: Kind,
+    encoding: &[u8],
+    signer: Option<&Signer>,
+    publisher: &mut dyn Publisher,
+) -> Result<(), RuntimeError> {
+    let done = Payload::decode(kind, encoding, |payload| task.step(&Record { head, payload }, encoding, signer, publisher));
+    done.unwrap_or_else(|| {
+        let fault = Fault(format!("{} cannot be read", kind.name()));
+        Err(RuntimeError::Stopped { task: task.name(), offset: head.offset, fault })
+    })
 }
 
 /// Runs one record of the log through its task.
@@ -454,10 +482,9 @@ pub(crate) fn step_frame(
     offset: u64,
     frame: &frame::Frame<'_>,
     signer: Option<&Signer>,
-    publisher: &mut dyn crate::task::Publisher,
+    publisher: &mut dyn Publisher,
 ) -> Result<(), RuntimeError> {
-    let unknown =
-        || RuntimeError::Stopped { task: String::new(), offset, fault: merit_core::Fault(format!("unknown record type {}", frame.kind)) };
+    let unknown = || RuntimeError::Stopped { task: String::new(), offset, fault: Fault(format!("unknown record type {}", frame.kind)) };
     let kind = frame.kind().ok_or_else(unknown)?;
     let head = Head {
         key: Key::new(frame.key),
@@ -468,6 +495,5 @@ pub(crate) fn step_frame(
         hops: frame.hops as u8,
         digest: digest_of(kind, frame.payload),
     };
-    let done = Payload::decode(kind, frame.payload, |payload| task.step(&Record { head, payload }, frame.payload, signer, publisher));
-    done.unwrap_or_else(|| Err(undecodable(task, offset, kind)))
+    step(task, head, kind, frame.payload, signer, publisher)
 }

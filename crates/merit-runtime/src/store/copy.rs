@@ -1,8 +1,8 @@
 //! A directory's rows from first to last: to copy them, and to tell whether two directories hold the same.
 
-use super::{FAMILIES, Store, failed, families, options};
+use super::{FAMILIES, Store, failed, families, options, total_order};
 use crate::RuntimeError;
-use rocksdb::{DB, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, IteratorMode, WriteBatch, WriteOptions};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -52,9 +52,7 @@ impl Store {
         let mut digest = Sha256::new();
         let (mut rows, mut bytes) = (0, 0);
         for (number, family) in FAMILIES.into_iter().enumerate() {
-            let mut whole = ReadOptions::default();
-            whole.set_total_order_seek(true);
-            for row in self.db.iterator_cf_opt(self.family(family), whole, IteratorMode::Start) {
+            for row in self.db.iterator_cf_opt(self.family(family), total_order(), IteratorMode::Start) {
                 let (key, value) = row.map_err(failed("read"))?;
                 digest.update([number as u8]);
                 for part in [&key, &value] {

@@ -51,16 +51,18 @@ const TASK_STORE: &str = "";
 impl Task {
     /// Values of its stores that changed since the last checkpoint.
     pub fn changed(&mut self) -> usize {
-        let mut changed = 0;
-        self.nodes.iter_mut().for_each(|node| node.processor.stores(&mut |store| changed += store.changed()));
-        changed
+        self.total(|store| store.changed())
     }
 
     /// Bytes that its stores keep in memory, about.
     pub fn bytes(&mut self) -> usize {
-        let mut bytes = 0;
-        self.nodes.iter_mut().for_each(|node| node.processor.stores(&mut |store| bytes += store.bytes()));
-        bytes
+        self.total(|store| store.bytes())
+    }
+
+    fn total(&mut self, of: impl Fn(&dyn Store) -> usize) -> usize {
+        let mut total = 0;
+        self.nodes.iter_mut().for_each(|node| node.processor.stores(&mut |store| total += of(store)));
+        total
     }
 
     /// Has each store forget values until it keeps its share of `limit` in `bytes`; `rows` are those of the last finished
