@@ -163,7 +163,7 @@ impl Directory {
 
 fn frame(entry: &Entry) -> Frame<'_> {
     let Entry { kind, hops, stream, sequence, time, key, payload, .. } = entry;
-    Frame { kind: *kind as u32, hops: *hops, stream: *stream, sequence: *sequence, time: *time, key, payload }
+    Frame { kind: *kind as u32, hops: *hops, stream: *stream, sequence: *sequence, time: *time, key, headers: None, payload }
 }
 
 /// The trace imported with pools, in the way the example does it.

@@ -24,7 +24,7 @@ fn try_open(directory: &Directory, options: Options) -> Result<Engine, RuntimeEr
 fn take(engine: &mut Engine, entry: &Entry) {
     let partition = engine.layout().find(&entry.topic, entry.partition).expect("a topic of the topology");
     let (key, time) = (Key::new(&entry.key), entry.time);
-    let taken = Payload::decode(entry.kind, &entry.payload, |payload| engine.take(&Input { partition, key, time, payload }));
+    let taken = Payload::decode(entry.kind, &entry.payload, |payload| engine.take(&Input { partition, key, time, payload, headers: None }));
     taken.expect("canonical").unwrap_or_else(|error| panic!("{error}"));
 }
 

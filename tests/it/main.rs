@@ -2,6 +2,7 @@
 //!
 //! One file a topic. Build the program first: `cargo build --release --workspace`.
 
+mod answers;
 mod backup;
 mod bad_input;
 mod beside;

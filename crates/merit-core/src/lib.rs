@@ -15,6 +15,7 @@ pub mod id;
 pub mod key;
 pub mod processor;
 pub mod profile;
+pub mod recent;
 pub mod record;
 pub mod settings;
 pub mod shared;

@@ -1,6 +1,6 @@
 //! What a processor is: a pure state machine from a record and its state to records.
 
-use crate::record::Kinds;
+use crate::record::{Headers, Kinds};
 use crate::{Digest, EventTime, Key, Kind, Payload, Problem, Settings, Store, Uuid};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -25,6 +25,8 @@ pub struct Head<'a> {
     pub hops: u8,
     /// XXH3-64 of an input record's encoding; 0 within a sub-topology.
     pub digest: u64,
+    /// What travels beside it.
+    pub headers: Option<&'a Headers<'a>>,
 }
 
 impl Head<'_> {
@@ -137,7 +139,7 @@ pub struct Configuration {
 /// A pure state machine over one partition.
 ///
 /// Invariant: equal inputs in equal order give equal outputs, whatever checkpoints and restores lie between them.
-pub trait Processor: Default {
+pub trait Processor: Default + Send {
     /// What it reads and writes.
     type Ports: Ports;
     /// Its name in `topology.toml`.
@@ -163,7 +165,7 @@ pub trait Processor: Default {
 }
 
 /// A [`Processor`] whose ports are checked at run time, so that different ones stand in one chain.
-pub trait DynProcessor {
+pub trait DynProcessor: Send {
     /// Its name.
     fn name(&self) -> &'static str;
     /// What it reads.

@@ -45,7 +45,16 @@ mod tests {
 
     #[test]
     fn only_live_commands_and_progress_move_the_time() {
-        let head = |stream, time| Head { key: Key::new("p"), time: EventTime(time), stream, sequence: 0, offset: 0, hops: 0, digest: 0 };
+        let head = |stream, time| Head {
+            key: Key::new("p"),
+            time: EventTime(time),
+            stream,
+            sequence: 0,
+            offset: 0,
+            hops: 0,
+            digest: 0,
+            headers: None,
+        };
         let mut time = LedgerTime::default();
         assert_eq!(time.stamp(&head(Head::OUTSIDE, i64::MIN)), EventTime(0));
         assert_eq!(time.stamp(&head(2, 70)), EventTime(70));

@@ -3,6 +3,7 @@
 //! A batch is one value: version (1 byte), codec (1 byte: 0 plain, 1 lz4 block), records (u32, big-endian),
 //! length of the plain body (u32, big-endian), body. The body is the frames, one behind the other.
 
+use merit_core::record::Headers;
 use merit_core::{Datum, EventTime, Kind, datum};
 
 const VERSION: u8 = 1;
@@ -23,6 +24,8 @@ datum! {
         time: EventTime,
         /// Its key.
         key: &'a str,
+        /// What travels beside it.
+        headers: Option<Headers<'a>>,
         /// Its encoding.
         payload: &'a [u8],
     }
@@ -100,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_read_as_it_was_written_and_a_torn_one_is_refused() {
-        let frame = Frame { kind: 1, hops: 0, stream: 65_535, sequence: 7, time: EventTime(5), key: "agent", payload: &[1, 2, 3] };
+        let frame =
+            Frame { kind: 1, hops: 0, stream: 65_535, sequence: 7, time: EventTime(5), key: "agent", headers: None, payload: &[1, 2, 3] };
         let mut body = Vec::new();
         (0..50).for_each(|_| frame.put(&mut body));
         let value = pack(50, &body);

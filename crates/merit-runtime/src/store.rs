@@ -64,11 +64,13 @@ pub struct Commit {
     pub state: Vec<(Vec<u8>, Vec<u8>)>,
     /// Meta rows.
     pub meta: Vec<(String, Vec<u8>)>,
+    /// Answers to the commands in it, which are not written but told once it is done.
+    pub answers: Vec<Vec<u8>>,
     /// Batches to remove: partition number, and the offsets from and before which.
     pub pruned: Vec<(usize, u64, u64)>,
 }
 
-fn failed(attempt: &'static str) -> impl Fn(rocksdb::Error) -> RuntimeError {
+pub(crate) fn failed(attempt: &'static str) -> impl Fn(rocksdb::Error) -> RuntimeError {
     move |error| match (is_damage(&error), error.into_string()) {
         (true, cause) => RuntimeError::Damaged { cause },
         (false, cause) => RuntimeError::Store { attempt, cause },

@@ -163,14 +163,14 @@ fn take_rows(engine: &mut Engine, merge: &mut Merge, before: u64, out: &mut Outp
             Ok(report) => {
                 let key = Key::new(report.agent_id);
                 let partition = engine.report_partition(&key);
-                engine.take(&Input { partition, key, time: report.timestamp, payload: Payload::EvalReport(&report) })?;
+                engine.take(&Input { partition, key, time: report.timestamp, payload: Payload::EvalReport(&report), headers: None })?;
             }
             Err((unreadable, bytes)) => {
                 let source = labels[row.source].as_str();
                 let raw = RawReport { source, rule: unreadable.rule.name, detail: &unreadable.detail, bytes };
                 let key = Key::new(source);
                 let (partition, time) = (engine.report_partition(&key), engine.newest().max(EventTime::EPOCH));
-                engine.take(&Input { partition, key, time, payload: Payload::RawReport(&raw) })?;
+                engine.take(&Input { partition, key, time, payload: Payload::RawReport(&raw), headers: None })?;
             }
         }
         if rows.is_multiple_of(TICK_ROWS) {
@@ -191,7 +191,7 @@ pub(crate) fn tick(engine: &mut Engine) -> Result<(), Failure> {
     let layout = Arc::clone(engine.layout());
     for topic in ["eval.reports", "alloc.requests"] {
         for partition in layout.all_of(topic).into_iter().flatten() {
-            engine.take(&Input { partition, key: Key::new("tick"), time, payload: Payload::Tick(&Tick { time }) })?;
+            engine.take(&Input { partition, key: Key::new("tick"), time, payload: Payload::Tick(&Tick { time }), headers: None })?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::output::Output;
 use crate::{Place, session};
 use clap::{Args, Subcommand};
 use merit_audit::ParsedLeaf;
-use merit_core::record::{AuditLeaf, SealedLeaf};
+use merit_core::record::{AuditLeaf, Headers, SealedLeaf};
 use merit_core::{Datum, EventTime, Kind};
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::Partition;
@@ -115,12 +115,25 @@ fn json(partition: &Partition, offset: u64, frame: &Frame<'_>, streams: &Streams
     // Writing to a String cannot fail.
     let _ = write!(
         line,
-        r#"{{"topic":{topic},"partition":{},"offset":{offset},"timestamp":{},"key":{key},"type":"{kind}","id":"{id}","value":{}}}"#,
+        r#"{{"topic":{topic},"partition":{},"offset":{offset},"timestamp":{},"key":{key},"type":"{kind}","id":"{id}",{}"value":{}}}"#,
         partition.partition,
         time(frame.time),
+        headers(frame),
         value(frame)
     );
     line
+}
+
+/// What travels beside a record, where something does.
+fn headers(frame: &Frame<'_>) -> String {
+    let Some(headers) = &frame.headers else { return String::new() };
+    let mut bytes = Vec::new();
+    headers.put(&mut bytes);
+    let mut text = String::new();
+    match merit_codec::write_json(Headers::SHAPE, &bytes, &mut text) {
+        Some(()) => format!(r#""headers":{text},"#),
+        None => String::new(),
+    }
 }
 
 fn plain(partition: &Partition, offset: u64, frame: &Frame<'_>) -> String {

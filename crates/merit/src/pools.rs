@@ -83,10 +83,10 @@ fn define(engine: &mut Engine, pool: &Pool) -> Result<(), Failure> {
     // Offline commands carry no time: the ledger's stands as it is.
     let time = EventTime::MIN;
     let command = DefinePool { pool: &pool.name, capacity: pool.capacity, state: pool.state };
-    engine.take(&Input { partition, key, time, payload: Payload::DefinePool(&command) })?;
+    engine.take(&Input { partition, key, time, payload: Payload::DefinePool(&command), headers: None })?;
     for quota in &pool.quotas {
         let command = SetQuota { pool: &pool.name, division_id: &quota.division, nominal: quota.nominal };
-        engine.take(&Input { partition, key, time, payload: Payload::SetQuota(&command) })?;
+        engine.take(&Input { partition, key, time, payload: Payload::SetQuota(&command), headers: None })?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use merit_core::record::Kinds;
 use merit_core::{Kind, Payload};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::Store;
+use merit_runtime::task::repeated;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,6 +39,9 @@ const CLASSES: [(&str, &str); 7] = [
     ("fedBack", "fed back"),
     ("control", "control"),
 ];
+
+/// The place of commands among them.
+const COMMANDS: usize = 4;
 
 /// One partition's inputs by class.
 struct Conservation {
@@ -166,6 +170,11 @@ fn conservation(store: &Store, layout: &Layout) -> Result<Vec<Conservation>, Fai
             }
             Ok(())
         })?;
+    }
+    // A command that came again did not run, and is a command all the same.
+    for (sums, at) in sums.iter_mut().zip(layout.all_of("eval.reports").into_iter().flatten()) {
+        let reader = layout.partitions[at].reader.map(|task| &layout.tasks[task]);
+        sums.classes[COMMANDS] += reader.map_or(Ok(0), |task| repeated(store, task))?;
     }
     Ok(sums)
 }

@@ -85,7 +85,16 @@ impl Bench {
 
     fn step(&mut self, payload: Payload<'_>) -> Vec<String> {
         let from = self.emitted.0.len();
-        let head = Head { key: Key::new(STREAM), time: EventTime(5), stream: Head::OUTSIDE, sequence: 0, offset: 0, hops: 0, digest: 0 };
+        let head = Head {
+            key: Key::new(STREAM),
+            time: EventTime(5),
+            stream: Head::OUTSIDE,
+            sequence: 0,
+            offset: 0,
+            hops: 0,
+            digest: 0,
+            headers: None,
+        };
         let input = <crate::AuditSealerPorts as merit_core::processor::Ports>::accept(payload).expect("an input");
         self.sealer.step(&head, input, &mut Outbox::new(&mut self.emitted)).expect("no fault");
         self.emitted.0[from..]

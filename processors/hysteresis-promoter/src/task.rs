@@ -184,6 +184,7 @@ impl HysteresisPromoter {
             offset: 0,
             hops: 0,
             digest: 0,
+            headers: None,
         });
         let seen = Seen {
             window: format!("{}", params.window),

@@ -3,6 +3,55 @@
 use crate::{EventTime, List, datum};
 
 datum! {
+    /// Where the answer to a command goes.
+    ReplyTo<'a> {
+        /// The copy that took the call.
+        copy: &'a str,
+        /// Number of the call there.
+        call: u64,
+    }
+}
+
+datum! {
+    /// What a command that comes again is known by.
+    Once {
+        /// First 16 bytes of SHA-256 of who sent it, where to, about what, and the sender's own key.
+        key: [u8; 16],
+        /// XXH3-64 of what was sent.
+        content: [u8; 8],
+    }
+}
+
+datum! {
+    /// What travels beside a record from outside; of it, records that follow carry the trace.
+    Headers<'a> {
+        /// W3C `traceparent` of the call; empty where it had none.
+        trace: &'a str,
+        /// Who sent it, as authenticated; empty where nobody was.
+        actor: &'a str,
+        /// How the sender was authenticated.
+        auth: &'a str,
+        /// Who waits for the answer.
+        reply_to: Option<ReplyTo<'a>>,
+        /// Set where the command takes effect once, however often it comes.
+        once: Option<Once>,
+    }
+}
+
+impl<'a> Headers<'a> {
+    /// Whether somebody wants to know, now or when it comes again, what the record led to.
+    pub fn is_answered(&self) -> bool {
+        self.reply_to.is_some() || self.once.is_some()
+    }
+
+    /// What records carry that follow from one with these.
+    pub fn inherited(&self) -> Option<Headers<'a>> {
+        let Headers { trace, .. } = *self;
+        (!trace.is_empty()).then_some(Headers { trace, actor: "", auth: "", reply_to: None, once: None })
+    }
+}
+
+datum! {
     /// Time that passed without reports.
     Tick {
         /// Event time up to which the partition may be closed, less grace.

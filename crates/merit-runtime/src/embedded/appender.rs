@@ -1,6 +1,6 @@
 //! The writing half of the engine: the end of the log, and the commits that carry it to the store.
 
-use super::committer::Committer;
+use super::committer::{Committer, Follower};
 use super::log::Log;
 use super::{Options, recovery};
 use crate::layout::{Layout, Registered};
@@ -35,8 +35,20 @@ impl Appender {
     }
 
     pub(super) fn new(layout: Arc<Layout>, store: Arc<Store>, log: Log, runtime: Runtime, options: Options) -> Appender {
-        let committer = Committer::start(Arc::clone(&store), Arc::clone(&layout));
+        let committer = Committer::start(Arc::clone(&store), Arc::clone(&layout), None);
         Appender { layout, log, store, committer, runtime, options, uncommitted: 0 }
+    }
+
+    /// Has every commit from here on told to `follower`.
+    pub(super) fn follow(&mut self, follower: Follower) -> Result<(), RuntimeError> {
+        self.settle()?;
+        self.committer = Committer::start(Arc::clone(&self.store), Arc::clone(&self.layout), Some(follower));
+        Ok(())
+    }
+
+    /// Whether something waits for a commit, and none is under way.
+    pub(super) fn may_commit(&mut self) -> bool {
+        (self.log.bytes > 0 || !self.log.answers.is_empty()) && !self.committer.busy()
     }
 
     /// The topology as it is laid out.
@@ -69,6 +81,7 @@ impl Appender {
     pub fn commit(&mut self, mut commit: Commit) -> Result<(), RuntimeError> {
         Failpoint::CommitBegins.pass();
         commit.batches = self.log.drain();
+        commit.answers = std::mem::take(&mut self.log.answers);
         commit.meta.push(("ends".into(), self.log.ends_row(&self.layout)));
         self.uncommitted = 0;
         let spent = self.committer.send(commit)?;

@@ -10,6 +10,17 @@ use std::thread::JoinHandle;
 
 type Done = Result<Batches, RuntimeError>;
 
+/// What was committed, for whoever follows the log as it grows.
+pub struct Committed {
+    /// Batches: partition number, base offset, records, plain body.
+    pub batches: Batches,
+    /// Encodings of the [`Answered`](crate::task::Answered) of its commands.
+    pub answers: Vec<Vec<u8>>,
+}
+
+/// Takes every commit once it is on disk, on the committing thread.
+pub type Follower = Box<dyn FnMut(Committed) + Send>;
+
 /// At most one commit is under way.
 pub(super) struct Committer {
     commits: Option<SyncSender<Commit>>,
@@ -21,7 +32,7 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Starts the thread.
-    pub(super) fn start(store: Arc<Store>, layout: Arc<Layout>) -> Committer {
+    pub(super) fn start(store: Arc<Store>, layout: Arc<Layout>, mut follower: Option<Follower>) -> Committer {
         let (commits, receive) = sync_channel::<Commit>(1);
         let (send, done) = sync_channel::<Done>(1);
         let thread = std::thread::spawn(move || {
@@ -32,8 +43,16 @@ impl Committer {
                 if !commit.state.is_empty() {
                     Failpoint::CheckpointWritten.pass();
                 }
+                let committed = (written.is_ok() && follower.is_some()).then(|| {
+                    let answers = std::mem::take(&mut commit.answers);
+                    Committed { batches: std::mem::take(&mut commit.batches), answers }
+                });
+                // The worker is told first: whoever follows takes their own time.
                 if send.send(written.map(|()| commit.batches)).is_err() {
                     break;
+                }
+                if let (Some(follower), Some(committed)) = (&mut follower, committed) {
+                    follower(committed);
                 }
             }
         });

@@ -3,7 +3,7 @@
 use super::Queued;
 use crate::RuntimeError;
 use crate::layout::Layout;
-use crate::task::{Outgoing, Publisher};
+use crate::task::{Answered, Outgoing, Publisher};
 use merit_core::record::{LogEnds, PartitionEnd};
 use merit_core::{Datum, EventTime, List};
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Batches on their way to the store: partition number, base offset, records, body.
-pub(super) type Batches = Vec<(usize, u64, u32, Vec<u8>)>;
+pub type Batches = Vec<(usize, u64, u32, Vec<u8>)>;
 
 #[derive(Default)]
 struct Pending {
@@ -28,6 +28,8 @@ pub(super) struct Log {
     pending: Vec<Pending>,
     full: Batches,
     spare: Vec<Vec<u8>>,
+    /// Answers to commands, for the next commit.
+    pub(super) answers: Vec<Vec<u8>>,
     /// Records for tasks, in the order in which they were written.
     pub(super) queue: VecDeque<Queued>,
     /// Outside records so far.
@@ -48,7 +50,17 @@ impl Log {
             }
         }
         let (outside, newest) = at.map_or((0, EventTime::MIN), |at| (at.outside, at.newest));
-        Log { layout: Arc::clone(layout), pending, full: Vec::new(), spare: Vec::new(), queue: VecDeque::new(), outside, bytes: 0, newest }
+        Log {
+            layout: Arc::clone(layout),
+            pending,
+            full: Vec::new(),
+            spare: Vec::new(),
+            answers: Vec::new(),
+            queue: VecDeque::new(),
+            outside,
+            bytes: 0,
+            newest,
+        }
     }
 
     /// Offset of the next record of a partition.
@@ -125,5 +137,11 @@ impl Publisher for Log {
             self.queue.push_back(Queued::of(task, offset, record));
         }
         Ok(())
+    }
+
+    fn answer(&mut self, answered: &Answered<'_>) {
+        let mut bytes = Vec::new();
+        answered.put(&mut bytes);
+        self.answers.push(bytes);
     }
 }

@@ -6,6 +6,7 @@
 
 mod appender;
 mod committer;
+pub mod live;
 mod log;
 mod prune;
 mod recovery;
@@ -14,6 +15,8 @@ mod replay;
 pub(crate) use replay::{Differing, describe, first_difference};
 
 pub use appender::Appender;
+pub use committer::{Committed, Follower};
+pub use log::Batches;
 pub use prune::{Cut, prune};
 pub use replay::{Replayed, replay};
 
@@ -23,7 +26,7 @@ use crate::store::{Commit, Store, Sync};
 use crate::task::{Outgoing, Publisher, Task};
 use crate::{Difference, Failpoint, RuntimeError, frame};
 use merit_audit::Signer;
-use merit_core::record::{ConfigEpoch, Lineage, LogEnds, Parameter};
+use merit_core::record::{ConfigEpoch, Headers, Lineage, LogEnds, Parameter};
 use merit_core::{Datum, EventTime, Fault, Head, Key, Kind, List, Payload, Record};
 use merit_topology::Topology;
 use recovery::Gap;
@@ -63,6 +66,8 @@ pub struct Input<'a> {
     pub time: EventTime,
     /// What it says.
     pub payload: Payload<'a>,
+    /// What travels beside it.
+    pub headers: Option<Headers<'a>>,
 }
 
 /// A lineage that began.
@@ -87,8 +92,9 @@ struct Waiting {
     /// Hash of the key, which ends there among the keys of those that wait; it begins where the one before ends.
     hash: u64,
     key_end: usize,
-    /// The same for its encoding.
+    /// The same for its encoding, and for that of its headers behind it, which is empty where it has none.
     payload_end: usize,
+    headers_end: usize,
 }
 
 /// Records that were taken and have not run.
@@ -99,23 +105,37 @@ struct Taken {
     payloads: Vec<u8>,
 }
 
+/// A record that was taken, as it lies among the others.
+struct Lying<'t> {
+    at: &'t Waiting,
+    key: Key<'t>,
+    payload: &'t [u8],
+    headers: &'t [u8],
+}
+
 impl Taken {
     #[inline]
     fn push(&mut self, input: &Input<'_>) {
-        let Input { partition, key, time, payload } = *input;
+        let Input { partition, key, time, payload, headers } = *input;
         self.keys.push_str(key.name);
         payload.put(&mut self.payloads);
         let (key_end, payload_end) = (self.keys.len(), self.payloads.len());
-        self.records.push(Waiting { partition, kind: payload.kind(), time, hash: key.hash, key_end, payload_end });
+        if let Some(headers) = headers {
+            headers.put(&mut self.payloads);
+        }
+        let headers_end = self.payloads.len();
+        self.records.push(Waiting { partition, kind: payload.kind(), time, hash: key.hash, key_end, payload_end, headers_end });
     }
 
-    /// Each record with its key and encoding, in order.
-    fn iter(&self) -> impl Iterator<Item = (&Waiting, Key<'_>, &[u8])> {
+    /// Each record, in order.
+    fn iter(&self) -> impl Iterator<Item = Lying<'_>> {
         let (mut key_start, mut payload_start) = (0, 0);
-        self.records.iter().map(move |record| {
-            let (name, payload) = (&self.keys[key_start..record.key_end], &self.payloads[payload_start..record.payload_end]);
-            (key_start, payload_start) = (record.key_end, record.payload_end);
-            (record, Key { name, hash: record.hash }, payload)
+        self.records.iter().map(move |at| {
+            let key = Key { name: &self.keys[key_start..at.key_end], hash: at.hash };
+            let payload = &self.payloads[payload_start..at.payload_end];
+            let headers = &self.payloads[at.payload_end..at.headers_end];
+            (key_start, payload_start) = (at.key_end, at.headers_end);
+            Lying { at, key, payload, headers }
         })
     }
 
@@ -275,7 +295,7 @@ impl Engine {
         // The last sub-topology first: what an epoch decides upstream reaches tasks that have begun theirs.
         for task in (0..self.tasks.len()).rev() {
             let partition = self.appender.layout.tasks[task].input;
-            self.take(&Input { partition, key: Key::new("config"), time, payload: Payload::ConfigEpoch(&epoch) })?;
+            self.take(&Input { partition, key: Key::new("config"), time, payload: Payload::ConfigEpoch(&epoch), headers: None })?;
             Failpoint::EpochTaken.pass();
         }
         self.checkpoint_due = true;
@@ -311,14 +331,14 @@ impl Engine {
     pub fn flush(&mut self) -> Result<(), RuntimeError> {
         let taken = std::mem::take(&mut self.taken);
         for depth in 0..2 {
-            let warmed = taken.iter().filter_map(|(at, key, _)| {
-                let task = self.appender.layout.partitions[at.partition].reader?;
-                Some(self.tasks[task].warm(&key, depth))
+            let warmed = taken.iter().filter_map(|lying| {
+                let task = self.appender.layout.partitions[lying.at.partition].reader?;
+                Some(self.tasks[task].warm(&lying.key, depth))
             });
             std::hint::black_box(warmed.fold(0, u64::wrapping_add));
         }
-        for (at, key, payload) in taken.iter() {
-            self.run(at, key, payload).map_err(|error| self.appender.store.cause(error))?;
+        for lying in taken.iter() {
+            self.run(&lying).map_err(|error| self.appender.store.cause(error))?;
         }
         self.taken = taken;
         self.taken.clear();
@@ -326,10 +346,12 @@ impl Engine {
     }
 
     #[inline]
-    fn run(&mut self, at: &Waiting, key: Key<'_>, payload: &[u8]) -> Result<(), RuntimeError> {
-        let Waiting { partition, kind, time, .. } = *at;
+    fn run(&mut self, lying: &Lying<'_>) -> Result<(), RuntimeError> {
+        let (&Waiting { partition, kind, time, .. }, key, payload) = (lying.at, lying.key, lying.payload);
         let sequence = self.appender.log.outside;
-        let head = Head { key, time, stream: Head::OUTSIDE, sequence, offset: 0, hops: 0, digest: digest_of(kind, payload) };
+        let headers = Headers::decode(lying.headers);
+        let (digest, headers) = (digest_of(kind, payload), headers.as_ref());
+        let head = Head { key, time, stream: Head::OUTSIDE, sequence, offset: 0, hops: 0, digest, headers };
         let offset = self.appender.append(&Outgoing { partition, head, kind, payload });
         if let Some(task) = self.appender.layout.partitions[partition].reader {
             step(&mut self.tasks[task], Head { offset, ..head }, kind, payload, Some(&self.signer), &mut self.appender.log)?;
@@ -350,6 +372,16 @@ impl Engine {
     #[inline]
     pub fn commit_due(&mut self) -> bool {
         self.appender.commit_due(self.taken.records.len() as u64)
+    }
+
+    /// Has every commit from here on told to `follower`, once it is on disk and on the committing thread.
+    pub fn follow(&mut self, follower: Follower) -> Result<(), RuntimeError> {
+        self.appender.follow(follower)
+    }
+
+    /// Whether something waits for a commit, and none is under way.
+    pub fn may_commit(&mut self) -> bool {
+        self.appender.may_commit()
     }
 
     /// Commits everything taken so far, with `meta` beside it; waits for the commit before this one.
@@ -438,17 +470,24 @@ struct Queued {
     time: EventTime,
     key: Box<str>,
     payload: Vec<u8>,
+    /// Encoding of its headers; empty where it has none.
+    headers: Vec<u8>,
 }
 
 impl Queued {
     fn of(task: usize, offset: u64, record: &Outgoing<'_>) -> Queued {
-        let Head { key, time, stream, sequence, hops, .. } = record.head;
-        Queued { task, offset, kind: record.kind, hops, stream, sequence, time, key: key.name.into(), payload: record.payload.into() }
+        let Head { key, time, stream, sequence, hops, headers, .. } = record.head;
+        let mut encoded = Vec::new();
+        headers.inspect(|headers| headers.put(&mut encoded));
+        let (key, payload) = (key.name.into(), record.payload.into());
+        Queued { task, offset, kind: record.kind, hops, stream, sequence, time, key, payload, headers: encoded }
     }
 
     fn run(&self, tasks: &mut [Task], signer: Option<&Signer>, publisher: &mut dyn Publisher) -> Result<(), RuntimeError> {
         let Queued { task, offset, kind, hops, stream, sequence, time, .. } = *self;
-        let head = Head { key: Key::new(&self.key), time, stream, sequence, offset, hops, digest: digest_of(kind, &self.payload) };
+        let headers = Headers::decode(&self.headers);
+        let (key, digest) = (Key::new(&self.key), digest_of(kind, &self.payload));
+        let head = Head { key, time, stream, sequence, offset, hops, digest, headers: headers.as_ref() };
         step(&mut tasks[task], head, kind, &self.payload, signer, publisher)
     }
 }
@@ -494,6 +533,7 @@ pub(crate) fn step_frame(
         offset,
         hops: frame.hops as u8,
         digest: digest_of(kind, frame.payload),
+        headers: frame.headers.as_ref(),
     };
     step(task, head, kind, frame.payload, signer, publisher)
 }

@@ -181,6 +181,7 @@ pub(crate) fn first_difference(recorded: &Frame<'_>, computed: &Frame<'_>) -> Di
         ("hops", recorded.hops.to_string(), computed.hops.to_string()),
         ("stream", recorded.stream.to_string(), computed.stream.to_string()),
         ("sequence", recorded.sequence.to_string(), computed.sequence.to_string()),
+        ("headers", format!("{:?}", recorded.headers), format!("{:?}", computed.headers)),
         ("timestamp", recorded.time.to_string(), computed.time.to_string()),
     ];
     if let Some((field, recorded, computed)) = plain.into_iter().find(|(_, recorded, computed)| recorded != computed) {

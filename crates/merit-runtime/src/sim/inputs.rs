@@ -167,5 +167,5 @@ impl Inputs {
 }
 
 fn outside<'a>(kind: u32, key: &'a str, time: EventTime, payload: &'a [u8]) -> Frame<'a> {
-    Frame { kind, hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, time, key, payload }
+    Frame { kind, hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, time, key, headers: None, payload }
 }

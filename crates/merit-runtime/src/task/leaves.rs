@@ -29,7 +29,12 @@ impl Outside {
     }
 
     /// Turns what was decided into leaves; the last one is signed and covers the others.
-    pub(super) fn leaves(&mut self, signer: Option<&Signer>, publisher: &mut Stopping<'_>) -> Result<(), Fault> {
+    pub(super) fn leaves(
+        &mut self,
+        (actor, auth): (&str, &str),
+        signer: Option<&Signer>,
+        publisher: &mut Stopping<'_>,
+    ) -> Result<(), Fault> {
         let decisions = std::mem::take(&mut self.decisions);
         let last = decisions.len().saturating_sub(1);
         for (place, decision) in decisions.iter().enumerate() {
@@ -37,8 +42,8 @@ impl Outside {
                 kind: decision.kind,
                 source: decision.source.clone(),
                 time: decision.time,
-                actor: "merit",
-                auth: "internal",
+                actor,
+                auth,
                 subject: &decision.subject,
                 parents: List::Slice(&decision.parents),
                 epoch: self.epoch,
@@ -70,7 +75,7 @@ impl Outside {
         publisher: &mut Stopping<'_>,
     ) -> Result<(), Fault> {
         let key = Key::new(stream);
-        let head = Head { key, time, stream: self.audit_stream(), sequence, offset: 0, hops: 0, digest: 0 };
+        let head = Head { key, time, stream: self.audit_stream(), sequence, offset: 0, hops: 0, digest: 0, headers: None };
         let layout = Arc::clone(&self.layout);
         let task = &layout.tasks[self.number];
         let mut bytes = Vec::with_capacity(leaf.len() + 128);

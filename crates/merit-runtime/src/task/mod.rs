@@ -1,9 +1,13 @@
 //! One task: the processors of a sub-topology on one partition, in one chain, with their audit chain.
 
+mod answers;
 mod leaves;
 mod rows;
 
+pub use answers::{Answered, AnsweredRecord, Outcome, repeated};
 pub(crate) use rows::TaskRow;
+
+use answers::{Answers, Effect};
 
 use crate::RuntimeError;
 use crate::frame::Frame;
@@ -11,7 +15,7 @@ use crate::layout::{Layout, TaskLayout};
 use merit_audit::{Chain, Running, Signer, Source};
 use merit_core::id::Hex;
 use merit_core::processor::{Configuration, DynProcessor};
-use merit_core::record::{ConfigEpoch, Kinds};
+use merit_core::record::{ConfigEpoch, Headers, Kinds};
 use merit_core::{Digest, EventTime, Fault, Head, Key, Kind, Payload, Record, Settings, Sink, Uuid};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -43,6 +47,7 @@ impl<'a> Outgoing<'a> {
             sequence: self.head.sequence,
             time: self.head.time,
             key: self.head.key.name,
+            headers: self.head.headers.copied(),
             payload: self.payload,
         }
     }
@@ -52,6 +57,9 @@ impl<'a> Outgoing<'a> {
 pub trait Publisher {
     /// Takes one record.
     fn publish(&mut self, record: &Outgoing<'_>) -> Result<(), RuntimeError>;
+
+    /// Takes the answer to a command; where nobody waits any more it goes nowhere.
+    fn answer(&mut self, _: &Answered<'_>) {}
 }
 
 struct Node {
@@ -102,6 +110,8 @@ struct Outside {
     sealed: Sealed,
     newest: Option<EventTime>,
     decisions: Vec<Decision>,
+    /// What the input at work led to, where somebody asked.
+    answer: Option<Vec<Effect>>,
     scratch: Vec<u8>,
 }
 
@@ -109,6 +119,7 @@ struct Outside {
 pub struct Task {
     nodes: Vec<Node>,
     outside: Outside,
+    answers: Answers,
     /// Offset of the next input.
     pub position: u64,
 }
@@ -127,6 +138,8 @@ struct ChainSink<'c, 'p> {
 struct Stopping<'p> {
     publisher: &'p mut dyn Publisher,
     stopped: Option<RuntimeError>,
+    /// What every record of this step carries.
+    headers: Option<&'p Headers<'p>>,
 }
 
 impl Stopping<'_> {
@@ -143,7 +156,16 @@ impl Sink for ChainSink<'_, '_> {
     fn emit(&mut self, key: Key<'_>, time: EventTime, payload: Payload<'_>) -> Result<u64, Fault> {
         let sequence = *self.sequence;
         *self.sequence += 1;
-        let head = Head { key, time, stream: self.stream, sequence, offset: self.offset, hops: self.hops, digest: 0 };
+        let head = Head {
+            key,
+            time,
+            stream: self.stream,
+            sequence,
+            offset: self.offset,
+            hops: self.hops,
+            digest: 0,
+            headers: self.publisher.headers,
+        };
         let record = Record { head, payload };
         self.outside.publish(&record, self.publisher)?;
         deliver(self.rest, self.stream + 1, &record, self.outside, self.publisher)?;
@@ -230,6 +252,9 @@ impl Outside {
         if Kind::DECISIONS.contains(kind) || IN_LEAF_ONLY.contains(kind) {
             self.decide(record);
         }
+        if self.answer.is_some() {
+            self.note(record);
+        }
         Ok(())
     }
 
@@ -260,6 +285,14 @@ impl Outside {
     }
 }
 
+/// Who acted and how that is known: whoever sent a command; a report decides nothing by itself.
+fn actor<'a>(record: &Record<'a>) -> (&'a str, &'a str) {
+    match record.head.headers {
+        Some(headers) if !headers.actor.is_empty() && record.payload.kind() != Kind::EvalReport => (headers.actor, headers.auth),
+        _ => ("merit", "internal"),
+    }
+}
+
 /// The parameters that a ConfigEpoch carries.
 pub fn settings_of(epoch: &ConfigEpoch<'_>) -> Settings {
     epoch.parameters.iter().map(|parameter| (parameter.path.to_owned(), parameter.value.to_owned())).collect()
@@ -286,9 +319,10 @@ impl Task {
             sealed: Sealed::default(),
             newest: None,
             decisions: Vec::new(),
+            answer: None,
             scratch: Vec::new(),
         };
-        Task { nodes, outside, position: 0 }
+        Task { nodes, outside, answers: Answers::default(), position: 0 }
     }
 
     /// Sub-topology and partition.
@@ -305,7 +339,8 @@ impl Task {
         signer: Option<&Signer>,
         publisher: &mut dyn Publisher,
     ) -> Result<(), RuntimeError> {
-        let mut stopping = Stopping { publisher, stopped: None };
+        let inherited = record.head.headers.and_then(Headers::inherited);
+        let mut stopping = Stopping { publisher, stopped: None, headers: inherited.as_ref() };
         self.run(record, bytes, signer, &mut stopping).map_err(|fault| {
             let stopped = RuntimeError::Stopped { task: self.name(), offset: record.head.offset, fault };
             stopping.stopped.unwrap_or(stopped)
@@ -326,12 +361,20 @@ impl Task {
             self.begin_epoch(epoch, record, bytes)?;
         }
         self.outside.inputs.update(kind as u8, bytes);
-        deliver(&mut self.nodes, self.outside.first_stream, record, &mut self.outside, publisher)?;
+        match record.head.headers {
+            Some(headers) if headers.is_answered() => self.answer(record, headers, publisher)?,
+            _ => self.deliver(record, publisher)?,
+        }
         self.seal(record);
         if !self.outside.decisions.is_empty() {
-            self.outside.leaves(signer, publisher)?;
+            self.outside.leaves(actor(record), signer, publisher)?;
         }
         Ok(())
+    }
+
+    #[inline]
+    fn deliver(&mut self, record: &Record<'_>, publisher: &mut Stopping<'_>) -> Result<(), Fault> {
+        deliver(&mut self.nodes, self.outside.first_stream, record, &mut self.outside, publisher)
     }
 
     fn begin_epoch(&mut self, epoch: &ConfigEpoch<'_>, record: &Record<'_>, bytes: &[u8]) -> Result<(), Fault> {

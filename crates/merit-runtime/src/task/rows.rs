@@ -49,6 +49,12 @@ datum! {
 const TASK_STORE: &str = "";
 
 impl Task {
+    /// Shows every store of its processors and its own, always in the same order.
+    fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store)) {
+        self.nodes.iter_mut().for_each(|node| node.processor.stores(visit));
+        self.answers.stores(visit);
+    }
+
     /// Values of its stores that changed since the last checkpoint.
     pub fn changed(&mut self) -> usize {
         self.total(|store| store.changed())
@@ -61,7 +67,7 @@ impl Task {
 
     fn total(&mut self, of: impl Fn(&dyn Store) -> usize) -> usize {
         let mut total = 0;
-        self.nodes.iter_mut().for_each(|node| node.processor.stores(&mut |store| total += of(store)));
+        self.stores(&mut |store| total += of(store));
         total
     }
 
@@ -70,7 +76,7 @@ impl Task {
     pub fn evict(&mut self, limit: usize, bytes: usize, rows: &Arc<dyn Rows>) -> u64 {
         let share = |store: &dyn Store| (store.bytes() as u128 * limit as u128 / bytes.max(1) as u128) as usize;
         let mut forgotten = 0;
-        self.nodes.iter_mut().for_each(|node| node.processor.stores(&mut |store| forgotten += store.evict(share(store), rows)));
+        self.stores(&mut |store| forgotten += store.evict(share(store), rows));
         forgotten
     }
 
@@ -78,12 +84,10 @@ impl Task {
     pub fn checkpoint(&mut self, put: &mut dyn FnMut(Vec<u8>, &[u8])) {
         let task = self.outside.task();
         let (name, partition) = (task.name.clone(), task.partition);
-        for node in &mut self.nodes {
-            node.processor.stores(&mut |rows| {
-                let prefix = store::state_prefix(&name, partition, rows.name());
-                rows.checkpoint(&mut |key, part, row| put(store::state_key(&prefix, key, part), row));
-            });
-        }
+        self.stores(&mut |rows| {
+            let prefix = store::state_prefix(&name, partition, rows.name());
+            rows.checkpoint(&mut |key, part, row| put(store::state_key(&prefix, key, part), row));
+        });
         let outside = &self.outside;
         let processors = self.nodes.iter().zip(&outside.outputs);
         let row =
@@ -124,15 +128,13 @@ impl Task {
         })
         .map_err(&broken)?;
         let Some(own) = own else { return Ok(()) };
-        for node in &mut self.nodes {
-            let mut restored = Ok(());
-            node.processor.stores(&mut |store| {
-                if restored.is_ok() {
-                    restored = store.restore(Arc::clone(rows));
-                }
-            });
-            restored.map_err(&broken)?;
-        }
+        let mut restored = Ok(());
+        self.stores(&mut |store| {
+            if restored.is_ok() {
+                restored = store.restore(Arc::clone(rows));
+            }
+        });
+        restored.map_err(&broken)?;
         let row = TaskRow::decode(&own).ok_or_else(|| broken(Fault("the task's own row cannot be read".into())))?;
         self.position = row.position;
         let outside = &mut self.outside;

@@ -41,7 +41,7 @@ fn report(engine: &mut Engine, agent: &str, time: i64, value: i64) {
         tags: List::EMPTY,
     };
     let partition = engine.report_partition(&key);
-    engine.take(&Input { partition, key, time, payload: Payload::EvalReport(&report) }).expect("taken");
+    engine.take(&Input { partition, key, time, payload: Payload::EvalReport(&report), headers: None }).expect("taken");
 }
 
 /// Four days of eight agents that rise and fall, and one promotion behind the last seal.
@@ -56,7 +56,9 @@ pub(crate) fn good() -> Records {
     let inputs = engine.layout().all_of("eval.reports").expect("a topic");
     for partition in inputs {
         let time = EventTime(6 * DAY);
-        engine.take(&Input { partition, key: Key::new("clock"), time, payload: Payload::Tick(&Tick { time }) }).expect("taken");
+        engine
+            .take(&Input { partition, key: Key::new("clock"), time, payload: Payload::Tick(&Tick { time }), headers: None })
+            .expect("taken");
     }
     report(&mut engine, "late-bloomer", 6 * DAY, 950_000);
     let store = engine.close(Vec::new()).expect("closed");
@@ -81,7 +83,8 @@ pub(crate) fn write(records: &Records, path: &Path) -> Store {
     let batch = |(at, records): (usize, &Vec<Record>)| {
         let mut body = Vec::new();
         for Record { kind, stream, sequence, time, key, payload, .. } in records {
-            Frame { kind: *kind as u32, hops: 0, stream: *stream, sequence: *sequence, time: *time, key, payload }.put(&mut body);
+            Frame { kind: *kind as u32, hops: 0, stream: *stream, sequence: *sequence, time: *time, key, headers: None, payload }
+                .put(&mut body);
         }
         (at, 0, records.len() as u32, body)
     };

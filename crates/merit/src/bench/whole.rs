@@ -28,7 +28,7 @@ pub(super) fn run(task: &Task) -> Result<Measured, Failure> {
             let report = decoder.read(body)?;
             let key = Key::new(report.agent_id);
             let partition = engine.report_partition(&key);
-            engine.take(&Input { partition, key, time: report.timestamp, payload: Payload::EvalReport(&report) })?;
+            engine.take(&Input { partition, key, time: report.timestamp, payload: Payload::EvalReport(&report), headers: None })?;
             taken += 1;
             if taken.is_multiple_of(import::TICK_ROWS) {
                 import::tick(&mut engine)?;
@@ -48,7 +48,13 @@ pub(super) fn run(task: &Task) -> Result<Measured, Failure> {
 fn define_pool(engine: &mut Engine) -> Result<(), Failure> {
     for partition in engine.layout().all_of("alloc.requests").into_iter().flatten() {
         let pool = DefinePool { pool: "gpus-us-east", capacity: 1_000_000_000, state: PoolState::Open };
-        engine.take(&Input { partition, key: Key::new(pool.pool), time: EventTime::MIN, payload: Payload::DefinePool(&pool) })?;
+        engine.take(&Input {
+            partition,
+            key: Key::new(pool.pool),
+            time: EventTime::MIN,
+            payload: Payload::DefinePool(&pool),
+            headers: None,
+        })?;
     }
     Ok(())
 }

@@ -124,7 +124,10 @@ impl Stage {
     }
 
     fn outside(&mut self, key: &str, payload: Payload<'_>) -> Vec<Emitted> {
-        self.take(Head { key: Key::new(key), time: at(0), stream: Head::OUTSIDE, sequence: 0, offset: 0, hops: 1, digest: 0 }, payload)
+        self.take(
+            Head { key: Key::new(key), time: at(0), stream: Head::OUTSIDE, sequence: 0, offset: 0, hops: 1, digest: 0, headers: None },
+            payload,
+        )
     }
 
     /// Takes the score of a report that was measured and received then: in the window asked for, and 0.8, in the dead band, in
@@ -150,7 +153,16 @@ impl Stage {
             profile: [0; 8],
             offset: 0,
         };
-        let head = Head { key: Key::new(agent_id), time: timestamp, stream: 1, sequence: self.scores, offset: 0, hops: 0, digest: 0 };
+        let head = Head {
+            key: Key::new(agent_id),
+            time: timestamp,
+            stream: 1,
+            sequence: self.scores,
+            offset: 0,
+            hops: 0,
+            digest: 0,
+            headers: None,
+        };
         self.take(head, &updated)
     }
 

@@ -110,7 +110,7 @@ impl Desk {
         content.write(&bytes);
         let digest = content.finish();
         self.offset += 1;
-        let head = Head { key: Key::new(key), time, stream: Head::OUTSIDE, sequence: 0, offset: self.offset, hops, digest };
+        let head = Head { key: Key::new(key), time, stream: Head::OUTSIDE, sequence: 0, offset: self.offset, hops, digest, headers: None };
         DynProcessor::step(&mut self.ingest, &Record { head, payload }, &mut self.tray).expect("no fault");
         core::mem::take(&mut self.tray.emitted)
     }

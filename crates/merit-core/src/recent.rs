@@ -1,0 +1,163 @@
+//! The last inputs of a partition by id, so that one that comes again is known.
+
+use crate::{Datum, List, Row, Shape, datum};
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+use hashbrown::HashTable;
+
+/// Places in one row; a ring has a multiple of them.
+pub const CHUNK: usize = 4_096;
+
+/// The name of the store that a ring is kept in.
+pub trait StoreName {
+    /// As in `topology.toml`.
+    const NAME: &'static str;
+}
+
+datum! {
+    /// An input that came under an id of its sender.
+    Known {
+        /// First 16 bytes of SHA-256 of the id and what it is good for.
+        id: [u8; 16],
+        /// XXH3-64 of what was sent.
+        content: [u8; 8],
+        /// Offset of the input in its partition.
+        offset: u64,
+    }
+}
+
+/// The last inputs by id: a ring in the order in which they came, and an index into it.
+#[derive(Debug)]
+pub struct Recent<S> {
+    ring: Vec<Known>,
+    capacity: usize,
+    /// Inputs that ever entered; the next one goes to this place modulo the capacity.
+    entered: u64,
+    index: HashTable<u32>,
+    /// Rows that changed, by chunk.
+    dirty: Vec<bool>,
+    store: PhantomData<S>,
+}
+
+impl<S> Default for Recent<S> {
+    fn default() -> Self {
+        Recent { ring: Vec::new(), capacity: CHUNK, entered: 0, index: HashTable::new(), dirty: Vec::new(), store: PhantomData }
+    }
+}
+
+fn hash_of(id: &[u8; 16]) -> u64 {
+    id.iter().take(8).fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+impl<S> Recent<S> {
+    /// The input of that id and its place in the ring, while it is remembered.
+    #[inline]
+    pub fn find(&self, id: &[u8; 16]) -> Option<(usize, &Known)> {
+        let at = *self.index.find(hash_of(id), |at| self.ring[*at as usize].id == *id)? as usize;
+        Some((at, &self.ring[at]))
+    }
+
+    /// Remembers an input whose id is not in the ring; the oldest gives way. Returns its place.
+    #[inline]
+    pub fn insert(&mut self, known: Known) -> usize {
+        let at = (self.entered % self.capacity as u64) as usize;
+        self.entered += 1;
+        if at < self.ring.len() {
+            let old = hash_of(&self.ring[at].id);
+            if let Ok(entry) = self.index.find_entry(old, |found| *found as usize == at) {
+                entry.remove();
+            }
+            self.ring[at] = known;
+        } else {
+            self.ring.push(known);
+        }
+        self.mark(at);
+        let ring = &self.ring;
+        self.index.insert_unique(hash_of(&known.id), at as u32, |found| hash_of(&ring[*found as usize].id));
+        at
+    }
+
+    /// Keeps the newest `capacity` inputs from here on; their places are others then.
+    pub fn resize(&mut self, capacity: usize) {
+        if capacity == self.capacity {
+            return;
+        }
+        let kept = self.ring.len().min(capacity) as u64;
+        let newest: Vec<Known> = (self.entered - kept..self.entered).map(|at| self.ring[(at % self.capacity as u64) as usize]).collect();
+        let chunks = self.dirty.len();
+        *self = Recent { capacity, ..Recent::default() };
+        self.dirty = alloc::vec![true; chunks];
+        newest.into_iter().for_each(|known| {
+            self.insert(known);
+        });
+    }
+
+    fn mark(&mut self, at: usize) {
+        let chunk = at / CHUNK;
+        if self.dirty.len() <= chunk {
+            self.dirty.resize(chunk + 1, false);
+        }
+        self.dirty[chunk] = true;
+    }
+}
+
+datum! {
+    /// Row 0 of the ring.
+    RingRow {
+        /// Inputs that ever entered.
+        entered: u64,
+        /// Places in the ring.
+        capacity: u64,
+    }
+}
+
+/// Row 0 tells where the ring stands; row 1 + n holds places n * 4,096 and on.
+impl<S: StoreName> Row for Recent<S> {
+    const STORE: &'static str = S::NAME;
+    type Shared = ();
+
+    fn shape(part: u32) -> &'static Shape {
+        if part == 0 { RingRow::SHAPE } else { List::<Known>::SHAPE }
+    }
+
+    fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
+        scratch.clear();
+        RingRow { entered: self.entered, capacity: self.capacity as u64 }.put(scratch);
+        put(0, scratch);
+        for (chunk, dirty) in self.dirty.iter_mut().enumerate().filter(|(_, dirty)| **dirty) {
+            *dirty = false;
+            scratch.clear();
+            let end = self.ring.len().min((chunk + 1) * CHUNK);
+            if let Some(places) = self.ring.get(chunk * CHUNK..end) {
+                List::Slice(places).put(scratch);
+            }
+            put(chunk as u32 + 1, scratch);
+        }
+    }
+
+    fn load(&mut self, part: u32, bytes: &[u8]) -> Option<()> {
+        if part == 0 {
+            let row = RingRow::decode(bytes)?;
+            (self.entered, self.capacity) = (row.entered, usize::try_from(row.capacity).ok()?);
+        } else {
+            let start = (part as usize - 1) * CHUNK;
+            let places = List::<Known>::decode(bytes)?;
+            self.ring.resize(self.ring.len().max(start + places.len()), Known { id: [0; 16], content: [0; 8], offset: 0 });
+            self.ring[start..].iter_mut().zip(places.iter()).for_each(|(place, known)| *place = known);
+        }
+        Some(())
+    }
+
+    fn loaded(&mut self, _: &mut ()) {
+        self.dirty = alloc::vec![false; self.ring.len().div_ceil(CHUNK)];
+        self.index.clear();
+        let ring = &self.ring;
+        for (at, known) in ring.iter().enumerate() {
+            self.index.insert_unique(hash_of(&known.id), at as u32, |found| hash_of(&ring[*found as usize].id));
+        }
+    }
+
+    fn heap(&self) -> usize {
+        self.ring.capacity() * size_of::<Known>() + self.index.capacity() * 5
+    }
+}

@@ -1,0 +1,209 @@
+//! The pipeline while it is live: one thread owns the engine, takes commands as they come, and commits as fast as the disk syncs.
+//!
+//! Nothing is decided here. Who sends commands gets [`Committed`] batches of every topic back, and the answers to commands with
+//! them: a shell on Kafka offers the same two ends.
+
+use super::committer::{Committed, Follower};
+use super::{Engine, Input};
+use crate::RuntimeError;
+use crate::frame::Frame;
+use crate::layout::Layout;
+use crate::store::Store;
+use merit_core::record::Tick;
+use merit_core::{Datum, EventTime, Fault, Key, Payload};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Commands that wait for the worker; who comes behind is told that the log stalls.
+pub const INBOX: usize = 8_192;
+
+/// Time between two Ticks of `alloc.requests`; design 4.
+const TICK: Duration = Duration::from_secs(10);
+
+/// A partition of `eval.reports` gets a Tick when it had no report for so long while another had; design 4.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// A record for a partition: the encoding of a [`Frame`] from outside.
+#[derive(Debug)]
+pub struct Command {
+    /// Number of the partition.
+    pub partition: usize,
+    /// The record; its time is when it was received.
+    pub frame: Vec<u8>,
+}
+
+enum Message {
+    Command(Command),
+    /// A commit is on disk.
+    Committed,
+    Stop,
+}
+
+/// Where commands go.
+#[derive(Clone)]
+pub struct Inbox(SyncSender<Message>);
+
+/// Why a command was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// [`INBOX`] others wait already.
+    Full,
+    /// The pipeline stopped.
+    Stopped,
+}
+
+impl Inbox {
+    /// Hands a command over; never waits.
+    pub fn send(&self, command: Command) -> Result<(), NotTaken> {
+        self.0.try_send(Message::Command(command)).map_err(|error| match error {
+            TrySendError::Full(_) => NotTaken::Full,
+            TrySendError::Disconnected(_) => NotTaken::Stopped,
+        })
+    }
+}
+
+/// The clock of this machine.
+pub fn now() -> EventTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    EventTime(i64::try_from(since.as_millis()).unwrap_or(i64::MAX).min(EventTime::LATEST.0))
+}
+
+/// A pipeline at work.
+pub struct Live {
+    inbox: SyncSender<Message>,
+    worker: JoinHandle<Result<Arc<Store>, RuntimeError>>,
+}
+
+impl Live {
+    /// Starts the worker. `follower` is given every commit once it is on disk, in order, and is dropped when the worker ends.
+    pub fn start(mut engine: Engine, mut follower: impl FnMut(Committed) + Send + 'static) -> Result<Live, RuntimeError> {
+        let (inbox, messages) = sync_channel(INBOX);
+        let waker = inbox.clone();
+        let follower: Follower = Box::new(move |committed| {
+            // A worker whose inbox is full is awake.
+            let _ = waker.try_send(Message::Committed);
+            follower(committed);
+        });
+        engine.follow(follower)?;
+        let worker = std::thread::Builder::new().name("pipeline".into()).spawn(move || Worker::new(engine, messages).work());
+        let worker = worker.map_err(|error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() })?;
+        Ok(Live { inbox, worker })
+    }
+
+    /// Where commands go.
+    pub fn inbox(&self) -> Inbox {
+        Inbox(self.inbox.clone())
+    }
+
+    /// Ends cleanly: what was taken is run, committed and checkpointed. Gives the reason where the worker had stopped before.
+    pub fn stop(self) -> Result<Arc<Store>, RuntimeError> {
+        // A worker that is gone says why below.
+        let _ = self.inbox.send(Message::Stop);
+        self.worker.join().unwrap_or_else(|_| Err(RuntimeError::Store { attempt: "go on with", cause: "the worker panicked".into() }))
+    }
+}
+
+/// What is known of a partition of `eval.reports`.
+#[derive(Clone, Copy)]
+struct Heard {
+    partition: usize,
+    at: Instant,
+}
+
+struct Worker {
+    engine: Engine,
+    inbox: Receiver<Message>,
+    ticked: Instant,
+    heard: Vec<Heard>,
+    /// The largest time that moved a watermark.
+    newest: EventTime,
+}
+
+impl Worker {
+    fn new(engine: Engine, inbox: Receiver<Message>) -> Worker {
+        let at = Instant::now();
+        let heard = of_topic(engine.layout(), "eval.reports").map(|partition| Heard { partition, at }).collect();
+        Worker { engine, inbox, ticked: at, heard, newest: EventTime::MIN }
+    }
+
+    fn work(mut self) -> Result<Arc<Store>, RuntimeError> {
+        loop {
+            let wait = (self.ticked + TICK).saturating_duration_since(Instant::now());
+            let mut next = match self.inbox.recv_timeout(wait) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Message::Stop),
+            };
+            let mut stopping = false;
+            while let Some(message) = next {
+                match message {
+                    Message::Command(command) => self.take(&command)?,
+                    Message::Committed => {}
+                    Message::Stop => stopping = true,
+                }
+                next = if self.engine.commit_due() { None } else { self.inbox.try_recv().ok() };
+            }
+            if stopping {
+                return self.engine.close(Vec::new());
+            }
+            self.tick()?;
+            self.engine.flush()?;
+            if self.engine.may_commit() || self.engine.commit_due() {
+                self.engine.commit(Vec::new())?;
+            }
+        }
+    }
+
+    fn take(&mut self, command: &Command) -> Result<(), RuntimeError> {
+        let unreadable = || {
+            let fault = Fault("a command that was handed over cannot be read".into());
+            RuntimeError::Stopped { task: "live".into(), offset: 0, fault }
+        };
+        let frame = Frame::decode(&command.frame).ok_or_else(unreadable)?;
+        let kind = frame.kind().ok_or_else(unreadable)?;
+        let (partition, time, headers) = (command.partition, frame.time, frame.headers);
+        let taken = Payload::decode(kind, frame.payload, |payload| {
+            if let Payload::EvalReport(report) = payload {
+                self.hear(partition, report.timestamp.min(time));
+            }
+            self.engine.take(&Input { partition, key: Key::new(frame.key), time, payload, headers })
+        });
+        taken.ok_or_else(unreadable)?
+    }
+
+    fn hear(&mut self, partition: usize, time: EventTime) {
+        self.newest = self.newest.max(time);
+        if let Some(heard) = self.heard.iter_mut().find(|heard| heard.partition == partition) {
+            heard.at = Instant::now();
+        }
+    }
+
+    /// Tells the ledger the time of this machine, and a silent partition of reports that of the others.
+    fn tick(&mut self) -> Result<(), RuntimeError> {
+        let at = Instant::now();
+        if at < self.ticked + TICK {
+            return Ok(());
+        }
+        self.ticked = at;
+        for partition in of_topic(self.engine.layout(), "alloc.requests").collect::<Vec<usize>>() {
+            self.send_tick(partition, now())?;
+        }
+        let silent = |heard: &Heard| at.duration_since(heard.at) >= SILENCE;
+        if self.newest > EventTime::MIN && self.heard.iter().any(|heard| !silent(heard)) {
+            for heard in self.heard.clone().into_iter().filter(silent) {
+                self.send_tick(heard.partition, self.newest)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_tick(&mut self, partition: usize, time: EventTime) -> Result<(), RuntimeError> {
+        self.engine.take(&Input { partition, key: Key::new("tick"), time, payload: Payload::Tick(&Tick { time }), headers: None })
+    }
+}
+
+fn of_topic<'l>(layout: &'l Layout, topic: &str) -> impl Iterator<Item = usize> + use<'l> {
+    layout.all_of(topic).into_iter().flatten()
+}

@@ -1,0 +1,74 @@
+//! Rows that are folded from a log and read by key or in order: a RocksDB of its own, without a log of its own.
+//!
+//! What is lost in a crash is folded again: rows and the positions that they stand for are in one column family and written
+//! together, so a start finds them as they were together at some earlier commit.
+
+use crate::RuntimeError;
+use crate::store::failed;
+pub use rocksdb::Direction;
+use rocksdb::{DB, IteratorMode, Options, WriteBatch, WriteOptions};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Rows by key.
+pub struct Tables {
+    db: DB,
+    write: WriteOptions,
+}
+
+/// Rows that change together; none deletes.
+pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+impl Tables {
+    /// Opens the tables of a directory, made where there are none. One whose files are damaged is refused.
+    pub fn open(path: &Path) -> Result<Tables, RuntimeError> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.set_write_buffer_size(32 << 20);
+        options.set_max_background_jobs(1);
+        options.set_keep_log_file_num(2);
+        options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+        let mut write = WriteOptions::default();
+        write.disable_wal(true);
+        Ok(Tables { db: DB::open(&options, path).map_err(failed("open the tables of"))?, write })
+    }
+
+    /// A row.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
+        self.db.get(key).map_err(failed("read the tables of"))
+    }
+
+    /// Rows from a key on, in the order of their keys or in its reverse, until `each` breaks off.
+    pub fn scan(
+        &self,
+        from: &[u8],
+        direction: Direction,
+        mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), RuntimeError> {
+        for row in self.db.iterator(IteratorMode::From(from, direction)) {
+            let (key, value) = row.map_err(failed("read the tables of"))?;
+            if each(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes rows, all or nothing.
+    pub fn write(&self, changes: &Changes) -> Result<(), RuntimeError> {
+        let mut batch = WriteBatch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+        self.db.write_opt(batch, &self.write).map_err(failed("write the tables of"))
+    }
+
+    /// Brings everything to the disk.
+    pub fn flush(&self) -> Result<(), RuntimeError> {
+        self.db.flush().map_err(failed("write the tables of"))
+    }
+}
