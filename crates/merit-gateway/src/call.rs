@@ -25,6 +25,13 @@ impl Principal {
             Principal::Local => "local",
         }
     }
+
+    /// How it was authenticated, as audit leaves name it.
+    pub fn auth(&self) -> &str {
+        match self {
+            Principal::Local => "loopback",
+        }
+    }
 }
 
 /// A request for an operation.

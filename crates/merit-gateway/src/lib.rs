@@ -8,14 +8,16 @@
 //! request limit. Whatever refuses answers `{ "error", "code", "requestId" }`; only bytes that are no HTTP get hyper's bare 400, 414 or
 //! 431 and the end of the connection.
 //!
-//! The door does not know what an operation does, and not the runtime behind it.
+//! The door does not know what an operation does: [`api`] holds the services, [`model`] what they read.
 
+pub mod api;
 pub mod call;
 pub mod code;
 mod connection;
 pub mod counters;
 pub mod door;
 pub mod limits;
+pub mod model;
 pub mod openapi;
 pub mod operation;
 mod pace;

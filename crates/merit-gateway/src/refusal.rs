@@ -25,6 +25,8 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// What the body says beside `error`, `code` and `requestId`, in this order.
     pub fields: Vec<(&'static str, Value)>,
+    /// What it is about, whose fields stand behind these.
+    pub record: Map<String, Value>,
     /// Seconds, at least 1.
     pub retry_after: Option<u32>,
     pub(crate) allow: Option<HeaderValue>,
@@ -34,12 +36,29 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static Code, message: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { status, code, message: message.into(), fields: Vec::new(), retry_after: None, allow: None, close: false }
+        Refusal {
+            status,
+            code,
+            message: message.into(),
+            fields: Vec::new(),
+            record: Map::new(),
+            retry_after: None,
+            allow: None,
+            close: false,
+        }
     }
 
     /// Adds a field to the body.
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Refusal {
         self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Adds everything that a value says of itself to the body, where it does not say it already.
+    pub fn record(mut self, value: &impl serde::Serialize) -> Refusal {
+        if let Ok(Value::Object(fields)) = serde_json::to_value(value) {
+            self.record = fields;
+        }
         self
     }
 
@@ -71,6 +90,9 @@ impl Refusal {
     pub(crate) fn reply(self, request_id: &str) -> Reply {
         let own = [("error", self.message.into_owned()), ("code", self.code.name.to_owned()), ("requestId", request_id.to_owned())];
         let mut body: Map<String, Value> = self.fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        for (name, value) in self.record {
+            body.entry(name).or_insert(value);
+        }
         for (at, (name, value)) in own.into_iter().enumerate() {
             body.shift_insert(at, name.to_owned(), value.into());
         }

@@ -5,11 +5,19 @@
 
 use crate::RuntimeError;
 use crate::store::failed;
-pub use rocksdb::Direction;
 use rocksdb::{DB, IteratorMode, Options, WriteBatch, WriteOptions};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+
+/// Which way rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// In the order of their keys.
+    Forward,
+    /// In its reverse.
+    Reverse,
+}
 
 /// Rows by key.
 pub struct Tables {
@@ -39,13 +47,17 @@ impl Tables {
         self.db.get(key).map_err(failed("read the tables of"))
     }
 
-    /// Rows from a key on, in the order of their keys or in its reverse, until `each` breaks off.
+    /// Rows from a key on, until `each` breaks off.
     pub fn scan(
         &self,
         from: &[u8],
         direction: Direction,
         mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), RuntimeError> {
+        let direction = match direction {
+            Direction::Forward => rocksdb::Direction::Forward,
+            Direction::Reverse => rocksdb::Direction::Reverse,
+        };
         for row in self.db.iterator(IteratorMode::From(from, direction)) {
             let (key, value) = row.map_err(failed("read the tables of"))?;
             if each(&key, &value).is_break() {

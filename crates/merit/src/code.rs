@@ -17,6 +17,7 @@ codes! {
         MAPPING_READ "mapping_read" "the mapping file is not there, must not be read, is no UTF-8 or over 16 MiB", "check the path, its permissions and what it holds";
         POOLS_READ "pools_read" "the pools file is not there, must not be read, is no UTF-8 or over 16 MiB", "check the path, its permissions and what it holds";
         OUTPUT_FAILED "output_failed" "the output could not be written", "check the disk that it goes to";
+        LISTEN "listen" "the address is taken, or cannot be listened on", "see the detail; EVAL_ENGINE_ADDR and RESOURCE_ALLOCATOR_ADDR name other addresses";
         BENCH_UNMEASURED "bench_unmeasured" "the machine does not say what the bench used", "merit bench needs Linux with /proc";
         BENCH_RUN "bench_run" "a run of the bench did not end well", "see the detail";
     }
@@ -29,6 +30,8 @@ codes! {
         MAPPING_INVALID "mapping_invalid" "the mapping is not one", "mend the lines named; `examples/genai_requests.toml` is one that is well";
         POOLS_INVALID "pools_invalid" "the pools file is not one", "mend the lines named; `examples/pools.toml` is one that is well";
         POOLS_REFUSED "pools_refused" "the ledger refused some of the pools or quotas of a file; the others hold", "see the rules below; where quotas and capacity both shrink, apply the file once more";
+        ENVIRONMENT_INVALID "environment_invalid" "a variable of the environment does not say what it should", "set it as `docs/api.md` says, or unset it";
+        NOT_LOOPBACK "not_loopback" "without TLS Merit listens on loopback alone, where whoever reaches it is the local principal", "name an address as 127.0.0.1:8051";
         TOPIC_UNKNOWN "topic_unknown" "the topology has no such topic", "name one that `merit topology draw --format table` shows";
         PARTITION_UNKNOWN "partition_unknown" "the topic has no such partition", "name one from 0 to below the number of its partitions";
         STORE_UNKNOWN "store_unknown" "no processor has such a store", "name one that topology.toml does";
@@ -87,6 +90,8 @@ pub const RULES: &[Section] = &[
     section("Reports, topic `eval.rejected`", ingest::logic::RULES),
     section("Requests for GPUs, as blockers and policy ids in `alloc.decisions` and `alloc.applied`", merit_policy::rule::RULES),
     section("Commands to the allocator, as CommandRefused in `alloc.applied`", allocator_applier::rule::RULES),
+    section("The HTTP door, `code` of the answer", merit_gateway::code::DOOR),
+    section("The services, `code` of the answer", merit_gateway::api::code::SERVICES),
     section("Leaves on their way into `audit`, as AuditIncident", audit_sealer::rule::RULES),
     section("`merit audit verify`, code `audit_fault`: the log by itself", merit_audit::rule::RULES),
     section("`merit audit verify`, code `audit_fault`: the log against its records", crate::audit::rule::RULES),

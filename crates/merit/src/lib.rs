@@ -16,6 +16,7 @@ mod pools;
 pub mod registry;
 mod rejected;
 mod replay;
+mod run;
 mod session;
 pub mod simulate;
 mod state;
@@ -61,6 +62,8 @@ struct Place {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The pipeline live, behind HTTP: evaluation on port 8051, allocation on 8052.
+    Run(run::Run),
     /// Take reports from JSON lines or CSV, plain or gzip, and run the pipeline to their end.
     Import(import::Import),
     /// Pools and quotas.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
     };
     let mut out = Output::new(cli.json);
     let done = arm_failpoint().and_then(|()| match cli.command {
+        Command::Run(command) => command.run(&mut out),
         Command::Import(command) => command.run(&mut out),
         Command::Pools(command) => command.run(&mut out),
         Command::Log(command) => command.run(&mut out),

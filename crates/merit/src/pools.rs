@@ -74,7 +74,8 @@ fn refused(store: &Store, applied: &Partition, from: u64) -> Result<Vec<String>,
     Ok(refused)
 }
 
-fn define(engine: &mut Engine, pool: &Pool) -> Result<(), Failure> {
+/// Appends the commands of a pool.
+pub(crate) fn define(engine: &mut Engine, pool: &Pool) -> Result<(), Failure> {
     let key = Key::new(&pool.name);
     let partition = engine
         .layout()

@@ -308,7 +308,7 @@ impl Engine {
     }
 
     /// The directory, to read what was committed.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &Arc<Store> {
         &self.appender.store
     }
 

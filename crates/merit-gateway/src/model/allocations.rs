@@ -1,0 +1,183 @@
+//! Allocations, pools and what entities hold, from the life of every allocation.
+
+use super::fold::{Folded, Rows};
+use super::key::{Key, Table};
+use super::row::{AllocationRow, IdRow, Lifecycle, PoolRow, QuotaRow};
+use merit_core::record::{
+    AllocationApplied, AllocationApproved, AllocationConfirmed, AllocationPended, AllocationRejected, AllocationReleased,
+    AllocationRequested, PoolState,
+};
+use merit_core::{Datum, EventTime, List, Payload, Uuid};
+use merit_runtime::RuntimeError;
+
+pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+    Payload::decode(record.kind, record.frame.payload, |payload| apply(payload, rows)).unwrap_or(Ok(()))
+}
+
+#[allow(clippy::wildcard_enum_match_arm, reason = "every other record of the topic says nothing of an allocation or a pool")]
+fn apply(payload: Payload<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+    match payload {
+        Payload::PoolDefined(defined) => {
+            change_pool(rows, defined.pool, |pool| (pool.capacity, pool.state) = (defined.capacity, defined.state))
+        }
+        Payload::QuotaSet(set) => {
+            rows.put(Key::of(Table::Quota).name(set.pool).name(set.division_id).end(), &QuotaRow { nominal: set.nominal });
+            Ok(())
+        }
+        Payload::AllocationRequested(requested) => {
+            open(requested, rows);
+            Ok(())
+        }
+        Payload::AllocationPended(pended) => pend(pended, rows),
+        Payload::AllocationApproved(approved) => approve(approved, rows),
+        Payload::AllocationDispatched(dispatched) => step(rows, dispatched.allocation_id, Lifecycle::Dispatched, dispatched.timestamp),
+        Payload::AllocationApplied(applied) => applied_by(applied, rows),
+        Payload::AllocationConfirmed(confirmed) => confirm(confirmed, rows),
+        Payload::AllocationRejected(rejected) => reject(rejected, rows),
+        Payload::AllocationDraining(draining) => step(rows, draining.allocation_id, Lifecycle::Draining, draining.timestamp),
+        Payload::AllocationReleased(released) => release(released, rows),
+        _ => Ok(()),
+    }
+}
+
+fn open(requested: &AllocationRequested<'_>, rows: &mut Rows<'_>) {
+    let &AllocationRequested { allocation_id, promotion_id, agent_id, division_id, pool, delta, reason, requested_by, timestamp, .. } =
+        requested;
+    let row = AllocationRow {
+        promotion_id,
+        agent_id,
+        division_id,
+        pool,
+        delta: i64::try_from(delta).unwrap_or(i64::MAX),
+        reason,
+        requested_by,
+        lifecycle: Lifecycle::Requested,
+        requested_at: timestamp,
+        updated_at: timestamp,
+        approved_by: None,
+        applied_by: None,
+        applied_at: None,
+        rejected_by: None,
+        policy_id: None,
+        policy_reason: "",
+        blockers: List::EMPTY,
+        not_before: None,
+        quantity: None,
+        external_ref: "",
+    };
+    rows.put(allocation_key(allocation_id), &row);
+    rows.mark(Key::of(Table::AllocationTime).time(timestamp).id(allocation_id).end());
+    if let Some(promotion) = promotion_id {
+        rows.put(Key::of(Table::AllocationOf).id(promotion).end(), &IdRow { id: allocation_id });
+    }
+}
+
+fn pend(pended: &AllocationPended<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+    change(rows, &mut Vec::new(), pended.allocation_id, |row| AllocationRow {
+        lifecycle: Lifecycle::Pending,
+        updated_at: pended.timestamp,
+        blockers: pended.blockers,
+        not_before: pended.not_before,
+        ..row
+    })
+    .map(drop)
+}
+
+fn approve(approved: &AllocationApproved<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+    change(rows, &mut Vec::new(), approved.allocation_id, |row| AllocationRow {
+        lifecycle: Lifecycle::Approved,
+        updated_at: approved.timestamp,
+        approved_by: Some(approved.approved_by),
+        blockers: List::EMPTY,
+        not_before: None,
+        ..row
+    })?;
+    change_pool(rows, approved.pool, |pool| pool.reserved += approved.delta)
+}
+
+fn applied_by(applied: &AllocationApplied<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+    change(rows, &mut Vec::new(), applied.allocation_id, |row| AllocationRow {
+        lifecycle: Lifecycle::Applied,
+        updated_at: applied.timestamp,
+        applied_by: Some(applied.applied_by),
+        applied_at: Some(applied.timestamp),
+        policy_id: Some(applied.policy_id),
+        policy_reason: applied.reason,
+        external_ref: applied.external_ref,
+        ..row
+    })
+    .map(drop)
+}
+
+fn confirm(confirmed: &AllocationConfirmed<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+    change(rows, &mut Vec::new(), confirmed.allocation_id, |row| AllocationRow {
+        lifecycle: Lifecycle::Confirmed,
+        updated_at: confirmed.timestamp,
+        quantity: Some(confirmed.quantity),
+        ..row
+    })?;
+    change_pool(rows, confirmed.pool, |pool| {
+        pool.reserved = pool.reserved.saturating_sub(confirmed.delta);
+        pool.held += confirmed.delta;
+    })
+}
+
+fn reject(rejected: &AllocationRejected<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+    let was = change(rows, &mut Vec::new(), rejected.allocation_id, |row| AllocationRow {
+        lifecycle: Lifecycle::Rejected,
+        updated_at: rejected.timestamp,
+        rejected_by: Some(rejected.rejected_by),
+        policy_id: Some(rejected.policy_id),
+        policy_reason: rejected.reason,
+        blockers: rejected.blockers,
+        not_before: None,
+        ..row
+    })?;
+    let reserved = [Lifecycle::Approved, Lifecycle::Dispatched, Lifecycle::Applied];
+    match was.is_some_and(|was| reserved.contains(&was)) {
+        true => change_pool(rows, rejected.pool, |pool| pool.reserved = pool.reserved.saturating_sub(rejected.delta)),
+        false => Ok(()),
+    }
+}
+
+fn release(released: &AllocationReleased<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+    change(rows, &mut Vec::new(), released.allocation_id, |row| AllocationRow {
+        lifecycle: Lifecycle::Released,
+        updated_at: released.timestamp,
+        quantity: Some(released.quantity),
+        ..row
+    })?;
+    change_pool(rows, released.pool, |pool| pool.held = pool.held.saturating_sub(released.delta))
+}
+
+fn allocation_key(id: Uuid) -> Vec<u8> {
+    Key::of(Table::Allocation).id(id).end()
+}
+
+/// Changes an allocation that is there, with `scratch` for the row as it was; gives where it stood.
+fn change<'a>(
+    rows: &mut Rows<'_>,
+    scratch: &'a mut Vec<u8>,
+    id: Uuid,
+    to: impl FnOnce(AllocationRow<'a>) -> AllocationRow<'a>,
+) -> Result<Option<Lifecycle>, RuntimeError> {
+    let key = allocation_key(id);
+    *scratch = rows.get(&key)?.unwrap_or_default();
+    let Some(row) = AllocationRow::decode(scratch) else { return Ok(None) };
+    rows.put(key, &to(row));
+    Ok(Some(row.lifecycle))
+}
+
+fn step(rows: &mut Rows<'_>, id: Uuid, lifecycle: Lifecycle, updated_at: EventTime) -> Result<(), RuntimeError> {
+    change(rows, &mut Vec::new(), id, |row| AllocationRow { lifecycle, updated_at, ..row }).map(drop)
+}
+
+fn change_pool(rows: &mut Rows<'_>, name: &str, change: impl FnOnce(&mut PoolRow)) -> Result<(), RuntimeError> {
+    let key = Key::of(Table::Pool).name(name).end();
+    let before = rows.get(&key)?;
+    let empty = PoolRow { capacity: 0, state: PoolState::Open, reserved: 0, held: 0 };
+    let mut pool = before.as_deref().and_then(PoolRow::decode).unwrap_or(empty);
+    change(&mut pool);
+    rows.put(key, &pool);
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! Brings the tables up to the log and keeps them there.
+
+use super::key::{FORMAT, Key, Table};
+use super::row::{PositionRow, RecordRow};
+use super::{allocations, graph, promotions, scores};
+use merit_core::{Datum, EventTime, Kind, Uuid};
+use merit_runtime::RuntimeError;
+use merit_runtime::embedded::Batches;
+use merit_runtime::frame::{Frame, frames};
+use merit_runtime::layout::Layout;
+use merit_runtime::lineage::lineages;
+use merit_runtime::store::Store;
+use merit_runtime::tables::{Changes, Tables};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Topics that the tables are folded from.
+const TOPICS: [&str; 6] =
+    ["eval.scores", "eval.promotions", "eval.aggregate-scores", "eval.aggregate-promotions", "alloc.decisions", "alloc.applied"];
+
+/// Rows that are gathered before they are written, while the tables catch up.
+const CATCH_UP_ROWS: usize = 50_000;
+
+/// A record on its way into the tables.
+pub struct Folded<'a> {
+    /// Number of its partition.
+    pub partition: usize,
+    /// Its offset.
+    pub offset: u64,
+    /// Its type.
+    pub kind: Kind,
+    /// Its frame.
+    pub frame: Frame<'a>,
+    /// Its id, made when it is asked for.
+    ids: &'a Ids,
+}
+
+impl Folded<'_> {
+    /// Its id.
+    pub fn id(&self) -> Uuid {
+        self.ids.of(self.frame.stream, self.frame.sequence)
+    }
+
+    /// Itself as a row.
+    pub fn row(&self) -> RecordRow<'_> {
+        let Frame { time, payload, .. } = self.frame;
+        RecordRow { partition: self.partition as u32, offset: self.offset, kind: self.kind as u32, id: self.id(), time, payload }
+    }
+}
+
+/// Names of the streams, by which records have their ids.
+pub struct Ids {
+    layout: Arc<Layout>,
+    lineages: Vec<String>,
+}
+
+impl Ids {
+    /// Those of a log.
+    pub fn new(store: &Store, layout: &Arc<Layout>) -> Result<Ids, RuntimeError> {
+        let lineages = lineages(store, layout)?.into_iter().map(|lineage| lineage.name).collect();
+        Ok(Ids { layout: Arc::clone(layout), lineages })
+    }
+
+    /// The id of a record.
+    pub fn of(&self, stream: u32, sequence: u64) -> Uuid {
+        let name = u16::try_from(stream).ok().and_then(|stream| self.layout.stream_name(stream, &self.lineages));
+        Uuid::of_record(name.as_deref().unwrap_or_default(), sequence)
+    }
+}
+
+/// The tables and what is about to be written to them.
+pub struct Rows<'t> {
+    tables: &'t Tables,
+    changes: Changes,
+}
+
+impl Rows<'_> {
+    /// A row, as it will be.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
+        match self.changes.get(key) {
+            Some(changed) => Ok(changed.clone()),
+            None => self.tables.get(key),
+        }
+    }
+
+    /// Sets a row.
+    pub fn put<'a>(&mut self, key: Vec<u8>, row: &impl Datum<'a>) {
+        let mut bytes = Vec::new();
+        row.put(&mut bytes);
+        self.changes.insert(key, Some(bytes));
+    }
+
+    /// Sets a row that says all by its key.
+    pub fn mark(&mut self, key: Vec<u8>) {
+        self.changes.insert(key, Some(Vec::new()));
+    }
+
+    /// Removes a row.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.changes.insert(key, None);
+    }
+}
+
+/// Folds the log into the tables.
+pub struct Fold {
+    layout: Arc<Layout>,
+    tables: Arc<Tables>,
+    ids: Ids,
+    /// Offset of the next record, by partition; none where a partition is not folded.
+    positions: Vec<Option<u64>>,
+}
+
+impl Fold {
+    /// Opens the tables of a log in `path` and brings them up to its end. Those of another format, those that are damaged, and
+    /// those that are ahead of the log are folded anew; `progress` is told how many records were folded.
+    pub fn open(store: &Store, layout: &Arc<Layout>, path: &Path, mut progress: impl FnMut(u64)) -> Result<Fold, RuntimeError> {
+        let anew = |path: &Path| {
+            // What is not there needs no removing; what cannot be removed is told by the opening.
+            let _ = std::fs::remove_dir_all(path);
+            Tables::open(path)
+        };
+        let mut fold = Fold::of(Tables::open(path).or_else(|_| anew(path))?, store, layout)?;
+        if !fold.fits(store)? {
+            drop(fold);
+            fold = Fold::of(anew(path)?, store, layout)?;
+        }
+        fold.catch_up(store, &mut progress)?;
+        Ok(fold)
+    }
+
+    fn of(tables: Tables, store: &Store, layout: &Arc<Layout>) -> Result<Fold, RuntimeError> {
+        let mut positions = vec![None; layout.partitions.len()];
+        for at in TOPICS.iter().filter_map(|topic| layout.all_of(topic)).flatten() {
+            let row = tables.get(&position_key(layout, at))?;
+            positions[at] = Some(row.and_then(|row| PositionRow::decode(&row)).map_or(0, |row| row.offset));
+        }
+        Ok(Fold { layout: Arc::clone(layout), tables: Arc::new(tables), ids: Ids::new(store, layout)?, positions })
+    }
+
+    /// Whether the tables are of this format and not ahead of the log.
+    fn fits(&self, store: &Store) -> Result<bool, RuntimeError> {
+        let format = self.tables.get(&format_key())?;
+        let is_new = self.positions.iter().flatten().all(|position| *position == 0);
+        if format.as_deref().and_then(u32::decode) != Some(FORMAT) && !is_new {
+            return Ok(false);
+        }
+        for (at, position) in self.positions.iter().enumerate() {
+            if position.is_some_and(|position| position > 0) && *position > Some(store.end(&self.layout.partitions[at])?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> &Arc<Tables> {
+        &self.tables
+    }
+
+    fn catch_up(&mut self, store: &Store, progress: &mut impl FnMut(u64)) -> Result<(), RuntimeError> {
+        let tables = Arc::clone(&self.tables);
+        let mut rows = Rows { tables: &tables, changes: Changes::new() };
+        let mut folded = 0;
+        for at in 0..self.positions.len() {
+            let Some(position) = self.positions[at] else { continue };
+            let partition = &self.layout.partitions[at];
+            let mut records = store.read(partition, position.max(store.start(partition)));
+            while let Some((offset, frame)) = records.next()? {
+                self.ids.fold(at, offset, frame, &mut rows)?;
+                self.positions[at] = Some(offset + 1);
+                folded += 1;
+                if rows.changes.len() >= CATCH_UP_ROWS {
+                    self.write(&mut rows)?;
+                    progress(folded);
+                }
+            }
+        }
+        rows.put(format_key(), &FORMAT);
+        self.write(&mut rows)
+    }
+
+    /// Folds what was committed.
+    pub fn take(&mut self, batches: &Batches) -> Result<(), RuntimeError> {
+        let tables = Arc::clone(&self.tables);
+        let mut rows = Rows { tables: &tables, changes: Changes::new() };
+        for (at, base, _, body) in batches {
+            let Some(position) = self.positions[*at] else { continue };
+            for (offset, frame) in (*base..).zip(frames(body)) {
+                if let Some(frame) = frame.filter(|_| offset >= position) {
+                    self.ids.fold(*at, offset, frame, &mut rows)?;
+                    self.positions[*at] = Some(offset + 1);
+                }
+            }
+        }
+        self.write(&mut rows)
+    }
+
+    fn write(&self, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+        for (at, position) in self.positions.iter().enumerate() {
+            if let Some(offset) = *position {
+                rows.put(position_key(&self.layout, at), &PositionRow { offset });
+            }
+        }
+        rows.tables.write(&std::mem::take(&mut rows.changes))
+    }
+}
+
+impl Ids {
+    fn fold(&self, partition: usize, offset: u64, frame: Frame<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+        let Some(kind) = frame.kind() else { return Ok(()) };
+        let record = Folded { partition, offset, kind, frame, ids: self };
+        match kind {
+            Kind::ScoreUpdated => scores::fold(&record, rows),
+            Kind::PromotionProposed | Kind::DemotionProposed | Kind::Held | Kind::ReviewRequired => {
+                promotions::fold(&record, rows);
+                graph::fold(&record, rows);
+                Ok(())
+            }
+            Kind::PolicyDecided => {
+                graph::fold(&record, rows);
+                Ok(())
+            }
+            _ => {
+                graph::fold(&record, rows);
+                allocations::fold(&record, rows)
+            }
+        }
+    }
+}
+
+fn position_key(layout: &Layout, at: usize) -> Vec<u8> {
+    let partition = &layout.partitions[at];
+    Key::of(Table::Position).name(&partition.name).number(partition.partition.into()).end()
+}
+
+fn format_key() -> Vec<u8> {
+    Key::of(Table::Position).end()
+}
+
+/// The time of a minute of event time.
+pub(super) fn minute(time: EventTime) -> u64 {
+    time.0.div_euclid(60_000).max(0) as u64
+}
