@@ -80,8 +80,8 @@ datum! {
         id: [u8; 16],
         /// XXH3-64 of the report's encoding.
         content: [u8; 8],
-        /// Sequence of its ReportAccepted.
-        sequence: u64,
+        /// Its offset, which its ScoreUpdated carries too.
+        offset: u64,
     }
 }
 
@@ -200,7 +200,7 @@ impl Row for RecentReports {
         } else {
             let start = (part as usize - 1) * Params::CHUNK;
             let places = List::<RecentReport>::decode(bytes)?;
-            self.ring.resize(self.ring.len().max(start + places.len()), RecentReport { id: [0; 16], content: [0; 8], sequence: 0 });
+            self.ring.resize(self.ring.len().max(start + places.len()), RecentReport { id: [0; 16], content: [0; 8], offset: 0 });
             self.ring[start..].iter_mut().zip(places.iter()).for_each(|(place, report)| *place = report);
         }
         Some(())
@@ -232,7 +232,7 @@ datum! {
         rejected: u64,
         /// Reports sent on to their own partition.
         rerouted: u64,
-        /// ProposePromotion and AssignEntity.
+        /// ProposePromotion and AssignEntity that break no rule.
         commands: u64,
         /// AllocationOutcome.
         fed_back: u64,
