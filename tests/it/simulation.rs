@@ -14,8 +14,18 @@ fn nothing_breaks_a_rule_in_two_thousand_seeds() {
     let happened = |of: &str, name: &str| assert!(total[of][name].as_u64() > Some(0), "no {name} among {of}");
     Fault::ALL.iter().for_each(|fault| happened("faults", fault.name()));
     Step::ALL.iter().for_each(|step| happened("crashes", &format!("{step:?}")));
-    let rare =
-        ["Held", "ReviewRequired", "AllocationConfirmed", "AllocationReleased", "AllocationOutcome", "Recheck", "Rejected", "ReportLate"];
+    let rare = [
+        "Held",
+        "ReviewRequired",
+        "AllocationConfirmed",
+        "AllocationReleased",
+        "AllocationOutcome",
+        "Recheck",
+        "RetrainQueued",
+        "RetrainUpdated",
+        "Rejected",
+        "ReportLate",
+    ];
     rare.iter().for_each(|kind| happened("records", kind));
 }
 

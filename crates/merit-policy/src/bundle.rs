@@ -29,11 +29,9 @@ impl Bundle {
 
     /// What speaks against `delta` milli-GPUs of a pool whatever the state of the world.
     pub fn judge(&self, pool: &str, delta: u64) -> Vec<Finding> {
-        let none = delta == 0;
         let denied = self.deny_pools.iter().any(|denied| denied == pool);
         let limit = self.max_delta.filter(|most| delta > *most);
         let findings = [
-            none.then(|| Finding { rule: Rule::DeltaNotPositive, detail: "delta is not above 0".into() }),
             denied.then(|| Finding { rule: Rule::DenyPool, detail: format!("pool {pool:?} is denied") }),
             limit.map(|most| Finding {
                 rule: Rule::MaxDelta,
@@ -54,7 +52,6 @@ mod tests {
         for (pool, delta, expected) in [
             ("x", 2_000, &[][..]), // just at the most
             ("x", 2_001, &["sentinel-max-delta"]),
-            ("x", 0, &["delta_not_positive"]),
             ("a", 1_000, &["sentinel-deny-pool"]),
             ("b", 9_000, &["sentinel-deny-pool", "sentinel-max-delta"]),
         ] {

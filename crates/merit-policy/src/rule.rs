@@ -12,7 +12,6 @@ pub const ALLOW: &str = "sentinel-allow";
 codes! {
     /// Every rule that can hold an allocation back, most severe first.
     RULES exits 0 {
-        DELTA_NOT_POSITIVE "delta_not_positive" "the request asks for nothing", "ask for at least one GPU";
         DENY_POOL "sentinel-deny-pool" "the policy denies the pool", "ask another pool, or change the policy";
         POOL_UNKNOWN "pool_unknown" "there is no such pool", "define it by `merit pools apply`, or name another in the profile";
         MAX_DELTA "sentinel-max-delta" "the request asks for more than the policy lets one request have", "ask for less, or change the policy";
@@ -45,8 +44,6 @@ datum_enum! {
 /// Invariant: a rule that rejects is more severe than every rule that only delays, so the most severe one decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// It asks for nothing.
-    DeltaNotPositive,
     /// Its pool is denied; wins over a pool that is not there.
     DenyPool,
     /// Its pool is not there.
@@ -72,7 +69,6 @@ pub enum Rule {
 impl Rule {
     /// Every rule, most severe first.
     pub const ALL: &'static [Rule] = &[
-        Rule::DeltaNotPositive,
         Rule::DenyPool,
         Rule::PoolUnknown,
         Rule::MaxDelta,
@@ -88,7 +84,6 @@ impl Rule {
     /// What it means, and what a person can do.
     pub const fn code(self) -> &'static Code {
         match self {
-            Rule::DeltaNotPositive => DELTA_NOT_POSITIVE,
             Rule::DenyPool => DENY_POOL,
             Rule::PoolUnknown => POOL_UNKNOWN,
             Rule::MaxDelta => MAX_DELTA,
@@ -115,7 +110,7 @@ impl Rule {
     /// What lets a request pass that this rule holds back.
     pub const fn cure(self) -> Cure {
         match self {
-            Rule::DeltaNotPositive | Rule::DenyPool | Rule::PoolUnknown | Rule::MaxDelta | Rule::ExceedsMaxQuota => Cure::Nothing,
+            Rule::DenyPool | Rule::PoolUnknown | Rule::MaxDelta | Rule::ExceedsMaxQuota => Cure::Nothing,
             Rule::LowConfidence | Rule::AwaitingApproval => Cure::Person,
             Rule::RequestCooldown => Cure::Time,
             Rule::PoolHeld | Rule::WaitingForQuota | Rule::WaitingForCapacity => Cure::Units,

@@ -90,6 +90,8 @@ pub const RULES: &[Section] = &[
     section("Reports, topic `eval.rejected`", ingest::logic::RULES),
     section("Requests for GPUs, as blockers and policy ids in `alloc.decisions` and `alloc.applied`", merit_policy::rule::RULES),
     section("Commands to the allocator, as CommandRefused in `alloc.applied`", allocator_applier::rule::RULES),
+    section("Commands by themselves, as CommandRefused in `alloc.applied`", merit_policy::command::RULES),
+    section("Commands to the queue of jobs, as CommandRefused in `alloc.applied`", retrain_queue::rule::RULES),
     section("The HTTP door, `code` of the answer", merit_gateway::code::DOOR),
     section("The services, `code` of the answer", merit_gateway::api::code::SERVICES),
     section("Leaves on their way into `audit`, as AuditIncident", audit_sealer::rule::RULES),

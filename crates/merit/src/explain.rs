@@ -140,6 +140,7 @@ fn life(finder: &Finder<'_>, promotion: Option<Uuid>, mut allocations: Vec<Uuid>
     let needles: Vec<&[u8]> = allocations.iter().chain(&promotion).map(|id| id.0.as_slice()).collect();
     let mut items = finder.that_mention(&LIFE, &needles, |item| {
         item.id_in("allocationId").is_some_and(|id| allocations.contains(&id))
+            || item.taken().any(|id| allocations.contains(&id))
             || (promotion.is_some() && item.id_in("promotionId") == promotion)
     })?;
     finder.prove(items.iter_mut())?;

@@ -23,7 +23,7 @@ macro_rules! processors {
 processors! {
     "evaluate": ingest::Ingest, score_window::ScoreWindow, hysteresis_promoter::HysteresisPromoter;
     "aggregate": score_window::AggregateWindow, hysteresis_promoter::AggregatePromoter;
-    "allocate": policy_gate::PolicyGate, allocator_applier::AllocatorApplier, simulated_cluster::SimulatedCluster;
+    "allocate": policy_gate::PolicyGate, allocator_applier::AllocatorApplier, retrain_queue::RetrainQueue, simulated_cluster::SimulatedCluster;
     "seal": audit_sealer::AuditSealer;
 }
 

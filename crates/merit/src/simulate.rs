@@ -28,9 +28,10 @@ pub struct Simulate {
 
 /// What replaces parameters of the compiled-in topology, so that everything happens within some hundred inputs: small windows, and
 /// delays of the cluster.
-const PARAMETERS: [(&str, &str); 12] = [
+const PARAMETERS: [(&str, &str); 13] = [
     ("event-time.grace", "2m"),
     ("ingest.recent_reports", "4096"),
+    ("retrain-queue.pool", "gpus"),
     ("simulated-cluster.acknowledge_after", "20s"),
     ("simulated-cluster.observe_after", "40s"),
     ("profiles.default.approval", "automatic"),

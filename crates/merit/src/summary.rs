@@ -223,6 +223,7 @@ fn allocation_counts(store: &Store, layout: &Layout) -> Result<BTreeMap<String, 
         Kind::AllocationConfirmed,
         Kind::AllocationRejected,
         Kind::AllocationReleased,
+        Kind::AllocationPreempted,
         Kind::AllocationPended,
     ]);
     each(store, layout, "alloc.applied", kinds, |_, _, payload| {

@@ -2,9 +2,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | Reads | RequestAllocation, Approve, Reject, Release; DefinePool, SetQuota, PolicyBundle; EntityAssigned; PolicyDecided of the gate; Acked, Observed, Refused of a cluster; Recheck; Progress, Tick |
+//! | Reads | RequestAllocation, Approve, Reject, Release, Preempt; DefinePool, SetQuota, PolicyBundle; EntityAssigned; PolicyDecided of the gate; Acked, Observed, Refused of a cluster; Recheck; Progress, Tick |
 //! | Writes | the life of every allocation (`Allocation*`), PoolDefined, QuotaSet, CommandRefused; AllocationOutcome and Recheck, fed back |
-//! | State | `pools`: capacity, quotas, ledger accounts, what waits for units; `entities`: home, holdings, orders; `allocations`: those alive; `ledger-time`: time and timers; `bundle`: static rules |
+//! | State | `pools`: capacity, quotas, ledger accounts, what waits for units; `entities`: home, holdings, orders; `allocations`: those alive, and preemptions under way; `ledger-time`: time and timers; `bundle`: static rules |
 //! | Params | none |
 //!
 //! `task` pairs a command with its verdict, `logic` judges units, `ledger` moves them in double entry, `pools` sizes pools and quotas,
@@ -16,12 +16,14 @@
 //!                +------------+-----------+--> rejected
 //! ```
 //!
+//! `preemptions` takes units back from confirmed ones,
 //! and `orders` talks to the cluster: one order a time for an entity and pool, its quantity absolute, its fence rising.
 //!
 //! Invariants:
 //! - Every transfer debits what it credits, so the posted and the pending column of a pool's ledger each sum to zero.
 //! - No account but the source is overdrawn, and a grant needs free units *and* free quota: reserved units count as used.
 //! - A reservation is carried out or given up, once. Units that drain stay occupied until they are observed free.
+//! - A preemption takes all that it asks for, or is refused; what it leaves an allocation is what that can give back later.
 //! - Nothing is granted without a verdict of the gate; what waits is judged again by the static rules of that time.
 //! - A duplicate or late Acked or Observed changes nothing. What ended stays as it is.
 #![cfg_attr(not(test), no_std)]
@@ -35,6 +37,7 @@ mod life;
 mod logic;
 mod orders;
 mod pools;
+mod preemptions;
 pub mod rule;
 mod state;
 mod task;

@@ -4,7 +4,7 @@ use crate::event::{AllocatorApplierPorts, Out};
 use crate::ledger::{Accounts, Line, transfers};
 use crate::logic::{DEFAULT_DIVISION, judge};
 use crate::rule;
-use crate::state::{Books, Claim, Live, Phase, Reservation, Return, Wait, name};
+use crate::state::{Allocation, Books, Claim, Live, Phase, Reservation, Return, Wait, name};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
@@ -278,7 +278,7 @@ impl Step<'_, '_> {
     /// An allocation ended: its entity has it no more.
     pub(crate) fn forget(&mut self, id: Uuid, live: &Live) -> Result<(), Fault> {
         // Its row says that it was there.
-        self.books.allocations.entry(&Key::new(&name(id)))?.live = None;
+        *self.books.allocations.entry(&Key::new(&name(id)))? = Allocation::Ended;
         self.books.entities.entry(&Key::new(&live.agent_id))?.claims.retain(|claim| claim.allocation_id != id);
         Ok(())
     }
@@ -298,17 +298,29 @@ impl Step<'_, '_> {
         self.emit(pool, &CommandRefused { command, pool, allocation_id, rule: rule.name, detail: &detail }).map(|_| ())
     }
 
+    /// Refuses a command that is about no allocation.
+    pub(crate) fn refuse_with(&mut self, command: &str, pool: &str, rule: &Code, detail: &str) -> Result<(), Fault> {
+        self.emit(pool, &CommandRefused { command, pool, allocation_id: None, rule: rule.name, detail }).map(|_| ())
+    }
+
     /// The accounts that an allocation touches.
     pub(crate) fn accounts<'a>(&'a mut self, live: &'a Live) -> Result<Accounts<'a>, Fault> {
-        let of_pool = self.books.pools.entry(&Key::new(&live.pool))?;
-        let of_entity = self.books.entities.entry(&Key::new(&live.agent_id))?.target(&live.pool);
-        Ok(Accounts { pool: &live.pool, division: &live.division, agent: &live.agent_id, of_pool, of_entity })
+        self.accounts_of(&live.pool, &live.division, &live.agent_id)
+    }
+
+    /// The accounts of what an entity holds in a pool at a division's expense.
+    pub(crate) fn accounts_of<'a>(&'a mut self, pool: &'a str, division: &'a str, agent: &'a str) -> Result<Accounts<'a>, Fault> {
+        let of_pool = self.books.pools.entry(&Key::new(pool))?;
+        let of_entity = self.books.entities.entry(&Key::new(agent))?.target(pool);
+        Ok(Accounts { pool, division, agent, of_pool, of_entity })
     }
 
     /// Takes an allocation out that must be alive, until [`Step::keep`] or [`Step::forget`].
     pub(crate) fn take(&mut self, id: Uuid) -> Result<Box<Live>, Fault> {
-        let live = self.books.allocations.entry(&Key::new(&name(id)))?.live.take();
-        live.ok_or_else(|| Fault(format!("allocation {id} is referred to and not alive")))
+        match core::mem::take(self.books.allocations.entry(&Key::new(&name(id)))?) {
+            Allocation::Live(live) => Ok(live),
+            Allocation::Ended | Allocation::Preemption(_) => Err(Fault(format!("allocation {id} is referred to and not alive"))),
+        }
     }
 
     /// Puts an allocation back, and on the list of what it waits for.
@@ -324,29 +336,24 @@ impl Step<'_, '_> {
                 (Some(Cure::Time | Cure::Person | Cure::Nothing) | None, _) => {}
             }
         }
-        self.books.allocations.entry(&Key::new(&name(id)))?.live = Some(live);
+        *self.books.allocations.entry(&Key::new(&name(id)))? = Allocation::Live(live);
         Ok(())
     }
 
     /// Takes an allocation out that waits, with what it waits for; or the rule that speaks against it.
     fn take_waiting(&mut self, id: Uuid) -> Result<Result<(Cure, Box<Live>), &'static Code>, Fault> {
-        let key = name(id);
-        let Some(allocation) = self.books.allocations.read(&Key::new(&key))? else {
-            return Ok(Err(rule::ALLOCATION_UNKNOWN));
+        let cure = match self.books.allocations.read(&Key::new(&name(id)))? {
+            None => return Ok(Err(rule::ALLOCATION_UNKNOWN)),
+            Some(Allocation::Live(live)) => match &live.phase {
+                Phase::Waiting(wait) => wait.cure(),
+                Phase::Approved(_) | Phase::Applied(_) | Phase::Confirmed(_) | Phase::Draining(_) => None,
+            },
+            Some(Allocation::Ended | Allocation::Preemption(_)) => None,
         };
-        match allocation.live.as_deref() {
-            Some(Live { phase: Phase::Waiting(wait), .. }) => {
-                let cure = wait.cure();
-                match (cure, self.books.allocations.entry(&Key::new(&key))?.live.take()) {
-                    (Some(cure), Some(live)) => {
-                        self.unindex(id, &live)?;
-                        Ok(Ok((cure, live)))
-                    }
-                    _ => Ok(Err(rule::ALLOCATION_NOT_PENDING)),
-                }
-            }
-            Some(_) | None => Ok(Err(rule::ALLOCATION_NOT_PENDING)),
-        }
+        let Some(cure) = cure else { return Ok(Err(rule::ALLOCATION_NOT_PENDING)) };
+        let live = self.take(id)?;
+        self.unindex(id, &live)?;
+        Ok(Ok((cure, live)))
     }
 
     fn unindex(&mut self, id: Uuid, live: &Live) -> Result<(), Fault> {

@@ -2,7 +2,7 @@
 
 use crate::ledger::transfers;
 use crate::life::{Ending, Step};
-use crate::state::{Live, Order, Phase, Target};
+use crate::state::{Allocation, Live, Order, Phase, Target, name};
 use alloc::boxed::Box;
 use alloc::format;
 use merit_core::record::{
@@ -19,6 +19,10 @@ impl Target {
     }
 }
 
+fn ended(id: Uuid) -> Fault {
+    Fault(format!("an order is for allocation {id}, which has ended"))
+}
+
 impl Step<'_, '_> {
     /// Orders the next change of what an entity holds in a pool, unless an order is under way.
     pub(crate) fn dispatch_next(&mut self, agent_id: &str, pool: &str) -> Result<(), Fault> {
@@ -29,13 +33,15 @@ impl Step<'_, '_> {
         let (Some(id), held) = (target.queue.pop_front(), target.quantity) else {
             return Ok(());
         };
-        let live = self.take(id)?;
-        let quantity = match live.phase {
-            Phase::Draining(_) => held.checked_sub(live.delta),
-            Phase::Waiting(_) | Phase::Approved(_) | Phase::Applied(_) | Phase::Confirmed(_) => held.checked_add(live.delta),
+        let quantity = match self.books.allocations.read(&Key::new(&name(id)))? {
+            Some(Allocation::Live(live)) => match live.phase {
+                Phase::Draining(_) => held.checked_sub(live.delta),
+                Phase::Waiting(_) | Phase::Approved(_) | Phase::Applied(_) | Phase::Confirmed(_) => held.checked_add(live.delta),
+            },
+            Some(Allocation::Preemption(preemption)) => held.checked_sub(preemption.delta()),
+            Some(Allocation::Ended) | None => return Err(ended(id)),
         };
         let quantity = quantity.ok_or_else(|| Fault(format!("entity {agent_id:?} holds {held} in pool {pool:?}, less than drains")))?;
-        self.keep(id, live)?;
         let target = self.books.entities.entry(&Key::new(agent_id))?.target(pool);
         target.fence += 1;
         let fence = target.fence;
@@ -52,10 +58,19 @@ impl Step<'_, '_> {
         if order.allocation_id != acked.allocation_id || order.fence != acked.fence {
             return Ok(());
         }
-        let mut live = self.take(order.allocation_id)?;
-        self.apply(order.allocation_id, &mut live, acked.external_ref)?;
-        self.keep(order.allocation_id, live)?;
-        Ok(())
+        let id = order.allocation_id;
+        match core::mem::take(self.books.allocations.entry(&Key::new(&name(id)))?) {
+            Allocation::Live(mut live) => {
+                self.apply(id, &mut live, acked.external_ref)?;
+                self.keep(id, live)
+            }
+            Allocation::Preemption(mut preemption) => {
+                self.acknowledge(id, &mut preemption, acked.external_ref)?;
+                *self.books.allocations.entry(&Key::new(&name(id)))? = Allocation::Preemption(preemption);
+                Ok(())
+            }
+            Allocation::Ended => Err(ended(id)),
+        }
     }
 
     /// The cluster was seen to hold what the order under way asks for.
@@ -68,17 +83,24 @@ impl Step<'_, '_> {
         target.order = None;
         target.quantity = quantity;
         let id = order.allocation_id;
-        let mut live = self.take(id)?;
-        self.apply(id, &mut live, "")?;
-        match &live.phase {
-            Phase::Applied(_) => self.confirm(id, live, quantity)?,
-            Phase::Draining(since) => {
-                let draining = *since;
-                self.released(id, &live, quantity, draining)?;
-            }
-            Phase::Waiting(_) | Phase::Approved(_) | Phase::Confirmed(_) => return Err(Fault(format!("allocation {id} had no order"))),
+        match core::mem::take(self.books.allocations.entry(&Key::new(&name(id)))?) {
+            Allocation::Live(live) => self.in_place(id, live, quantity)?,
+            Allocation::Preemption(preemption) => self.reclaimed(id, *preemption, quantity)?,
+            Allocation::Ended => return Err(ended(id)),
         }
         self.dispatch_next(agent_id, pool)
+    }
+
+    fn in_place(&mut self, id: Uuid, mut live: Box<Live>, quantity: u64) -> Result<(), Fault> {
+        self.apply(id, &mut live, "")?;
+        match &live.phase {
+            Phase::Applied(_) => self.confirm(id, live, quantity),
+            Phase::Draining(since) => {
+                let draining = *since;
+                self.released(id, &live, quantity, draining)
+            }
+            Phase::Waiting(_) | Phase::Approved(_) | Phase::Confirmed(_) => Err(Fault(format!("allocation {id} had no order"))),
+        }
     }
 
     /// The cluster cannot carry out an order. One that gives back stands until it is observed: its units are not free.
@@ -87,14 +109,15 @@ impl Step<'_, '_> {
         if self.order(agent_id, pool)?.is_none_or(|order| order.allocation_id != id || order.fence != fence) {
             return Ok(());
         }
-        let live = self.take(id)?;
-        let limited = match &live.phase {
-            Phase::Approved(reservation) | Phase::Applied(reservation) => reservation.limited,
-            Phase::Waiting(_) | Phase::Confirmed(_) | Phase::Draining(_) => {
-                self.keep(id, live)?;
-                return Ok(());
-            }
+        let limited = match self.books.allocations.read(&Key::new(&name(id)))? {
+            Some(Allocation::Live(live)) => match &live.phase {
+                Phase::Approved(reservation) | Phase::Applied(reservation) => reservation.limited,
+                Phase::Waiting(_) | Phase::Confirmed(_) | Phase::Draining(_) => return Ok(()),
+            },
+            Some(Allocation::Preemption(_)) => return Ok(()),
+            Some(Allocation::Ended) | None => return Err(ended(id)),
         };
+        let live = self.take(id)?;
         let lines = self.accounts(&live)?.void(live.delta, limited)?;
         let ending = Ending { policy_id: "cluster_refused", reason, findings: &[], rejected_by: "cluster", outcome: Outcome::Rejected };
         self.end(id, &live, &ending, &lines)?;

@@ -6,7 +6,7 @@ use crate::logic::{refuse_definition, refuse_quota, worth_a_recheck};
 use crate::state::Target;
 use alloc::vec::Vec;
 use core::ops::Bound;
-use merit_core::record::{CommandRefused, DefinePool, PoolDefined, QuotaSet, Recheck, SetQuota};
+use merit_core::record::{DefinePool, PoolDefined, QuotaSet, Recheck, SetQuota};
 use merit_core::{Fault, Key, List, Uuid};
 
 /// Allocations that one Recheck looks at; design 4.
@@ -17,8 +17,7 @@ impl Step<'_, '_> {
     pub(crate) fn define_pool(&mut self, definition: &DefinePool<'_>) -> Result<(), Fault> {
         let &DefinePool { pool, capacity, state } = definition;
         if let Some((rule, detail)) = refuse_definition(self.books.pools.read(&Key::new(pool))?, capacity) {
-            let refused = CommandRefused { command: "DefinePool", pool, allocation_id: None, rule: rule.name, detail: &detail };
-            return self.emit(pool, &refused).map(|_| ());
+            return self.refuse_with("DefinePool", pool, rule, &detail);
         }
         let of_pool = self.books.pools.entry(&Key::new(pool))?;
         of_pool.capacity = capacity;
@@ -33,8 +32,7 @@ impl Step<'_, '_> {
     pub(crate) fn set_quota(&mut self, quota: &SetQuota<'_>) -> Result<(), Fault> {
         let &SetQuota { pool, division_id, nominal } = quota;
         if let Some((rule, detail)) = refuse_quota(self.books.pools.read(&Key::new(pool))?, division_id, nominal) {
-            let refused = CommandRefused { command: "SetQuota", pool, allocation_id: None, rule: rule.name, detail: &detail };
-            return self.emit(pool, &refused).map(|_| ());
+            return self.refuse_with("SetQuota", pool, rule, &detail);
         }
         let of_pool = self.books.pools.entry(&Key::new(pool))?;
         of_pool.divisions.entry(division_id.into()).or_default().nominal = Some(nominal);

@@ -4,11 +4,13 @@ mod allocation;
 mod clock;
 mod entity;
 mod pool;
+mod preemption;
 
 pub(crate) use allocation::{Allocation, Live, Phase, Reservation, Return, Wait};
 pub(crate) use clock::{Clock, Rules};
 pub(crate) use entity::{Claim, Entity, Order, Target};
 pub(crate) use pool::{Balance, Division, Pool};
+pub(crate) use preemption::Preemption;
 
 use alloc::format;
 use alloc::string::String;

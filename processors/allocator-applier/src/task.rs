@@ -7,7 +7,8 @@ use alloc::format;
 use alloc::vec::Vec;
 use merit_core::processor::Configuration;
 use merit_core::record::{EntityAssigned, PolicyDecided};
-use merit_core::{EventTime, Fault, Head, Key, Outbox, Problem, Processor, Settings, Store};
+use merit_core::{EventTime, Fault, Head, Key, MAX_NAME, Outbox, Payload, Problem, Processor, Settings, Store};
+use merit_policy::command::refusal;
 use merit_policy::{Bundle, Finding, Rule};
 
 /// The processor.
@@ -31,6 +32,12 @@ impl Processor for AllocatorApplier {
     }
 
     fn step(&mut self, at: &Head<'_>, input: In<'_>, out: &mut Outbox<'_, AllocatorApplierPorts>) -> Result<(), Fault> {
+        if let Some(command) = command(input)
+            && let Some((rule, detail)) = refusal(at, &command)
+        {
+            let pool = Some(at.key.name).filter(|name| name.len() <= MAX_NAME).unwrap_or_default();
+            return self.begin(at, out).refuse_with(command.kind().name(), pool, rule, &detail);
+        }
         match input {
             In::Progress(progress) => self.pass(at, progress.watermark, out),
             In::Tick(tick) => self.pass(at, tick.time, out),
@@ -56,6 +63,7 @@ impl Processor for AllocatorApplier {
             }
             In::Reject(reject) => self.hear(at, out)?.reject(reject, at.key.name),
             In::Release(release) => self.hear(at, out)?.release(release, at.stream == Head::OUTSIDE),
+            In::Preempt(preempt) => self.hear(at, out)?.preempt(preempt),
             In::DefinePool(definition) => self.hear(at, out)?.define_pool(definition),
             In::SetQuota(quota) => self.hear(at, out)?.set_quota(quota),
             In::Acked(acked) => self.begin(at, out).acked(acked),
@@ -72,6 +80,23 @@ impl Processor for AllocatorApplier {
         visit(entities);
         visit(clock);
         visit(rules);
+    }
+}
+
+/// The input as a command, or as the word of a cluster, where it is one that may be refused by itself.
+fn command(input: In<'_>) -> Option<Payload<'_>> {
+    match input {
+        In::RequestAllocation(it) => Some(it.into()),
+        In::Approve(it) => Some(it.into()),
+        In::Reject(it) => Some(it.into()),
+        In::Release(it) => Some(it.into()),
+        In::Preempt(it) => Some(it.into()),
+        In::DefinePool(it) => Some(it.into()),
+        In::SetQuota(it) => Some(it.into()),
+        In::Acked(it) => Some(it.into()),
+        In::Observed(it) => Some(it.into()),
+        In::Refused(it) => Some(it.into()),
+        In::PolicyBundle(_) | In::EntityAssigned(_) | In::PolicyDecided(_) | In::Recheck(_) | In::Progress(_) | In::Tick(_) => None,
     }
 }
 

@@ -15,7 +15,7 @@ use merit_core::record::{
     ProposePromotion, Release, RequestAllocation, ReviewRequired, ScoreUpdated,
 };
 use merit_core::table::Single;
-use merit_core::{EventTime, Fault, Fixed, Head, Key, List, Outbox, Problem, Processor, Settings, Store, Table, Uuid};
+use merit_core::{EventTime, Fault, Fixed, Head, Key, List, Outbox, Payload, Problem, Processor, Settings, Store, Table, Uuid};
 
 /// Moves entities between tiers.
 #[derive(Default)]
@@ -44,6 +44,8 @@ impl Processor for HysteresisPromoter {
         let done = match input {
             In::ScoreUpdated(score) => self.score(&params, at, score, out),
             In::EntityAssigned(assigned) => self.assigned(assigned),
+            // One with a flaw was refused by ingest, which asks the same function.
+            In::ProposePromotion(proposal) if Payload::from(proposal).flaw().is_some() => Ok(()),
             In::ProposePromotion(proposal) => self.by_hand(&params, at, proposal, out),
             In::AllocationOutcome(outcome) => self.outcome(at, outcome),
             In::Tick(tick) => {
@@ -248,10 +250,12 @@ impl HysteresisPromoter {
             return Ok(());
         }
         let now = self.clock.read().newest;
-        let standing = self.standings.entry(&Key::new(outcome.agent_id))?;
-        let Some(place) = standing.held.iter().position(|held| Some(held.promotion) == outcome.promotion_id) else {
+        let key = Key::new(outcome.agent_id);
+        let held = self.standings.read(&key)?.map_or(&[][..], |standing| &standing.held);
+        let Some(place) = held.iter().position(|held| Some(held.promotion) == outcome.promotion_id) else {
             return Ok(()); // given back by our own demotion, or asked for by others
         };
+        let standing = self.standings.entry(&key)?;
         match outcome.outcome {
             Outcome::Confirmed => {}
             Outcome::Rejected => {

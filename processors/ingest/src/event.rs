@@ -6,5 +6,5 @@ ports! {
     /// Ports of ingest.
     IngestPorts
     reads { EvalReport<'a>, RawReport<'a>, ProposePromotion<'a>, AssignEntity<'a>, AllocationOutcome<'a>, Tick, ConfigEpoch<'a> }
-    writes { ReportAccepted<'a>, Rejected<'a>, EvalReport<'a>, EntityAssigned<'a> }
+    writes { ReportAccepted<'a>, ReportDuplicate<'a>, Rejected<'a>, EvalReport<'a>, EntityAssigned<'a> }
 }

@@ -1,13 +1,12 @@
 //! Pure rules of ingest.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use merit_core::profile::ScoreProfile;
 use merit_core::record::{EvalReport, Metric};
-use merit_core::{Code, Duration, EventTime, Fixed, codes};
+use merit_core::{Code, Duration, EventTime, Fixed, Payload, codes, record};
 use sha2::{Digest, Sha256};
 
-pub use merit_core::MAX_NAME;
 pub use merit_core::profile::MAX_METRICS;
 /// The most tags of a report.
 pub const MAX_TAGS: usize = 64;
@@ -32,6 +31,8 @@ codes! {
         METRIC_DUPLICATE "metric_duplicate" "a metric is there twice", "keep the one that counts";
         METRIC_RANGE "metric_range" "a metric is outside the range that its profile gives it, or beyond a million either way", "mend the value, or give the metric `from` and `to` in the profile";
         METRIC_NAMES "metric_names" "the agent would have more than 16 metric names over its life", "use one name for one thing";
+        TEXT_INVALID "text_invalid" "a command's rationale is longer than 4096 bytes, its requestedBy or pool longer than 256, or its pool empty", "shorten it";
+        DELTA_NOT_POSITIVE "delta_not_positive" "a command asks for no GPUs of a pool", "ask for at least one GPU, or leave pool and delta out";
         ID_REUSED "id_reused" "the id was taken by a report of other content", "give every report its own id; a copy under the same id counts once";
         FEEDBACK_DEPTH "feedback_depth" "the record was fed back more than 32 times", "this is a bug of Merit: keep the directory and report it";
     }
@@ -71,12 +72,21 @@ pub fn validate(report: &EvalReport<'_>, received_at: EventTime, future: Duratio
     metrics(report, profile)
 }
 
-fn name(rule: &'static Code, field: &str, value: &str) -> Result<(), Refusal> {
-    match value.len() {
-        0 => refuse(rule, format!("{field} is empty")),
-        1..=MAX_NAME => Ok(()),
-        length => refuse(rule, format!("{field} of {length} bytes is longer than {MAX_NAME}")),
-    }
+fn name(rule: &'static Code, field: &'static str, value: &str) -> Result<(), Refusal> {
+    record::name(field, value).map_or(Ok(()), |flaw| refuse(rule, flaw.to_string()))
+}
+
+/// Checks a command by itself.
+pub fn validate_command(command: &Payload<'_>) -> Result<(), Refusal> {
+    let Some(flaw) = command.flaw() else { return Ok(()) };
+    let rule = match flaw.field() {
+        "agentId" => AGENT_ID_INVALID,
+        "divisionId" => DIVISION_ID_INVALID,
+        "productId" => PRODUCT_ID_INVALID,
+        "delta" => DELTA_NOT_POSITIVE,
+        _ => TEXT_INVALID,
+    };
+    refuse(rule, flaw.to_string())
 }
 
 fn time(timestamp: EventTime, received_at: EventTime, future: Duration) -> Result<(), Refusal> {

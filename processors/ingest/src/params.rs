@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use merit_core::profile::ScoreProfile;
+use merit_core::recent::CHUNK;
 use merit_core::settings::Reader;
 use merit_core::{Duration, Problem, Settings};
 
@@ -10,16 +11,13 @@ use merit_core::{Duration, Problem, Settings};
 pub struct Params {
     /// How far ahead of its receipt a report may be. Default 5 min: design 4.
     pub future: Duration,
-    /// Report ids remembered; a multiple of [`Params::CHUNK`]. Default 262,144: design 4.
+    /// Report ids remembered; a multiple of [`CHUNK`]. Default 262,144: design 4.
     pub recent_reports: usize,
     /// Ranges of metrics.
     pub profile: ScoreProfile,
 }
 
 impl Params {
-    /// Ids in one row of the store.
-    pub const CHUNK: usize = 4_096;
-
     /// Reads the parameters and finds everything that is wrong with them.
     pub fn read(settings: &Settings) -> (Params, Vec<Problem>) {
         let mut time = Reader::new(settings, "event-time");
@@ -29,7 +27,7 @@ impl Params {
         }
         let mut own = Reader::new(settings, "ingest");
         let recent_reports = own.whole("recent_reports", 262_144);
-        let chunk = Self::CHUNK as u64;
+        let chunk = CHUNK as u64;
         if recent_reports == 0 || !recent_reports.is_multiple_of(chunk) || recent_reports > 4_194_304 {
             own.refuse("recent_reports", "must be a multiple of 4096, up to 4194304");
         }

@@ -3,13 +3,14 @@
 use crate::event::{In, IngestPorts};
 use crate::logic::{self, Refusal};
 use crate::params::Params;
-use crate::state::{Counts, Home, RecentReport, RecentReports};
+use crate::state::{Counts, Home, RecentReports};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use merit_core::processor::{Configuration, MAX_HOPS, Ports};
 use merit_core::profile::MAX_METRICS;
-use merit_core::record::{AssignEntity, EntityAssigned, EvalReport, Metric, RawReport, Rejected, ReportAccepted};
+use merit_core::recent::Known;
+use merit_core::record::{AssignEntity, EntityAssigned, EvalReport, Metric, RawReport, Rejected, ReportAccepted, ReportDuplicate};
 use merit_core::shared::{self, Shared};
 use merit_core::table::Single;
 use merit_core::{Fault, Fixed, Head, Key, Kind, List, Outbox, Payload, Problem, Processor, Settings, Store, Table};
@@ -51,8 +52,14 @@ impl Processor for Ingest {
         match input {
             In::EvalReport(report) => self.report(at, report, out),
             In::RawReport(raw) => self.raw(at, raw, out),
-            In::AssignEntity(assignment) => self.assign(at, assignment, out),
-            In::ProposePromotion(_) => self.count(|counts| &mut counts.commands),
+            In::AssignEntity(assignment) => match logic::validate_command(&assignment.into()) {
+                Ok(()) => self.assign(at, assignment, out),
+                Err(refusal) => self.reject(at, "", assignment.into(), &refusal, out),
+            },
+            In::ProposePromotion(proposal) => match logic::validate_command(&proposal.into()) {
+                Ok(()) => self.count(|counts| &mut counts.commands),
+                Err(refusal) => self.reject(at, "", proposal.into(), &refusal, out),
+            },
             In::AllocationOutcome(_) => self.count(|counts| &mut counts.fed_back),
             In::Tick(_) | In::ConfigEpoch(_) => self.count(|counts| &mut counts.control),
         }
@@ -94,13 +101,15 @@ impl Ingest {
         }
         let id = report.id.map(logic::id_digest);
         let content = at.digest.to_be_bytes();
-        if let Some(first) = id.and_then(|id| self.recent.read().find(&id)) {
+        if let Some((_, first)) = id.and_then(|id| self.recent.read().find(&id)) {
             if first.content == content {
                 self.counts.write().duplicate += 1;
-                return Ok(());
+                let report_id = report.id.unwrap_or_default();
+                let duplicate = ReportDuplicate { report_id, agent_id: report.agent_id, offset: first.offset };
+                return out.emit(key, at.time, &duplicate).map(drop);
             }
-            let detail =
-                format!("id {:?} was taken by a report of other content, accepted as {}", report.id.unwrap_or_default(), first.sequence);
+            let (id, offset) = (report.id.unwrap_or_default(), first.offset);
+            let detail = format!("id {id:?} was taken by the report at offset {offset}, which has other content");
             return self.reject(at, report.source, Payload::EvalReport(report), &Refusal { rule: logic::ID_REUSED, detail }, out);
         }
         let known = self.homes.read(&key)?;
@@ -126,9 +135,9 @@ impl Ingest {
             window: report.window.unwrap_or(logic::WINDOWS[0]),
             offset: at.offset,
         };
-        let sequence = out.emit(key, report.timestamp, &accepted)?;
+        out.emit(key, report.timestamp, &accepted)?;
         if let Some(id) = id {
-            self.recent.write().insert(RecentReport { id, content, sequence });
+            self.recent.write().insert(Known { id, content, offset: at.offset });
         }
         Ok(())
     }

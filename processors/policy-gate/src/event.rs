@@ -3,6 +3,6 @@
 merit_core::ports! {
     /// Ports of [`PolicyGate`](crate::PolicyGate).
     PolicyGatePorts
-    reads { RequestAllocation<'a>, Approve<'a>, Reject<'a>, Release<'a>, DefinePool<'a>, PolicyBundle<'a>, Progress, Tick }
+    reads { RequestAllocation<'a>, Approve<'a>, Reject<'a>, Release<'a>, Preempt<'a>, DefinePool<'a>, PolicyBundle<'a>, Progress, Tick }
     writes { PolicyDecided<'a> }
 }

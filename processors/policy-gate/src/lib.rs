@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | Reads | RequestAllocation, Approve; Reject, Release (it forgets what they end); DefinePool, PolicyBundle; Progress, Tick |
+//! | Reads | RequestAllocation, Approve; Reject, Release (it forgets what they end); Preempt (its time alone); DefinePool, PolicyBundle; Progress, Tick |
 //! | Writes | PolicyDecided |
 //! | State | `gate-state`: ledger time, names of pools, bundle in force, requests that wait for a person; `gate-entities`: cooldown |
 //! | Params | `policy-gate.request_cooldown`, `policy-gate.confidence` |
@@ -14,7 +14,7 @@
 //! By that name Approve comes back to it, and later signatures will.
 //!
 //! Invariants:
-//! - A RequestAllocation has exactly one verdict, and so has the first Approve of what waits for a person; each goes out before
+//! - A RequestAllocation that is not refused by itself has exactly one verdict, and so has the first Approve of what waits for a person; each goes out before
 //!   the command itself reaches the allocator.
 //! - With manual approval, and where trust is low, a person has to speak first: the rules are judged as they are then.
 //! - A verdict that allows names `sentinel-allow` and has no blocker; any other names its most severe blocker.

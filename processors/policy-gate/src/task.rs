@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use merit_core::processor::Configuration;
 use merit_core::record::{Approval, Approve, Blocker, PolicyDecided, RequestAllocation};
 use merit_core::table::Single;
-use merit_core::{Datum, Digest, EventTime, Fault, Head, Key, List, Outbox, Problem, Processor, Settings, Store, Table, Uuid};
+use merit_core::{Datum, Digest, EventTime, Fault, Head, Key, List, Outbox, Payload, Problem, Processor, Settings, Store, Table, Uuid};
+use merit_policy::command::refusal;
 use merit_policy::rule::cure;
 use merit_policy::{ALLOW, Bundle, Cure, Finding, Rule};
 use sha2::{Digest as _, Sha256};
@@ -35,6 +36,9 @@ impl Processor for PolicyGate {
     }
 
     fn step(&mut self, at: &Head<'_>, input: In<'_>, out: &mut Outbox<'_, PolicyGatePorts>) -> Result<(), Fault> {
+        if command(input).is_some_and(|command| refusal(at, &command).is_some()) {
+            return Ok(()); // The allocator says why.
+        }
         match input {
             In::Progress(progress) => self.gate.write().time.pass(progress.watermark),
             In::Tick(tick) => self.gate.write().time.pass(tick.time),
@@ -44,6 +48,7 @@ impl Processor for PolicyGate {
                 self.hear(at).take(reject.allocation_id);
             }
             In::Release(release) => self.hear(at).release(release),
+            In::Preempt(_) => drop(self.hear(at)),
             In::DefinePool(definition) => {
                 self.hear(at).pools.insert(definition.pool.into());
             }
@@ -55,6 +60,19 @@ impl Processor for PolicyGate {
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store)) {
         visit(&mut self.gate);
         visit(&mut self.entities);
+    }
+}
+
+/// The input as a command, where it is one that may be refused by itself.
+fn command(input: In<'_>) -> Option<Payload<'_>> {
+    match input {
+        In::RequestAllocation(it) => Some(it.into()),
+        In::Approve(it) => Some(it.into()),
+        In::Reject(it) => Some(it.into()),
+        In::Release(it) => Some(it.into()),
+        In::Preempt(it) => Some(it.into()),
+        In::DefinePool(it) => Some(it.into()),
+        In::PolicyBundle(_) | In::Progress(_) | In::Tick(_) => None,
     }
 }
 

@@ -25,7 +25,7 @@ fn everything_that_speaks_against_a_request_is_found_most_severe_first() {
         ("gpus", false, 1_000, 10, Backing::Person, &["pool_unknown"]),
         ("denied", false, 1_001, 10, Backing::Person, &["sentinel-deny-pool", "pool_unknown", "sentinel-max-delta"]),
         ("denied", false, 1_001, 9, Backing::PersonToCome, &["awaiting_approval"]), // judged when the person spoke
-        ("gpus", true, 0, 9, promotion(None, 1), &["delta_not_positive", "low_confidence", "request_cooldown"]),
+        ("gpus", true, 1, 9, promotion(None, 1), &["low_confidence", "request_cooldown"]),
     ] {
         let case = Case { pool, delta, pool_known: known, next_free: EventTime(10), now: EventTime(now), backing };
         let found: Vec<&str> = judge(&case, &bundle).iter().map(|finding| finding.rule.name()).collect();
@@ -35,16 +35,16 @@ fn everything_that_speaks_against_a_request_is_found_most_severe_first() {
 
 #[test]
 fn only_what_needs_no_person_more_takes_a_place_in_the_cooldown() {
-    for (delta, now, backing, expected) in [
-        (1, 5, Backing::Person, 20),        // too early: the place at 10 is its own
-        (1, 12, Backing::Person, 22),       // in time
-        (0, 12, Backing::Person, 10),       // rejected
-        (1, 12, Backing::PersonToCome, 10), // not yet
-        (1, 12, promotion(None, 1), 10),    // doubted
+    for (known, now, backing, expected) in [
+        (true, 5, Backing::Person, 20),        // too early: the place at 10 is its own
+        (true, 12, Backing::Person, 22),       // in time
+        (false, 12, Backing::Person, 10),      // rejected
+        (true, 12, Backing::PersonToCome, 10), // not yet
+        (true, 12, promotion(None, 1), 10),    // doubted
     ] {
-        let case = Case { pool: "gpus", delta, pool_known: true, next_free: EventTime(10), now: EventTime(now), backing };
+        let case = Case { pool: "gpus", delta: 1, pool_known: known, next_free: EventTime(10), now: EventTime(now), backing };
         let findings = judge(&case, &Bundle::default());
-        assert_eq!(next_free(&case, &findings, Duration(10)), EventTime(expected), "{delta} at {now}");
+        assert_eq!(next_free(&case, &findings, Duration(10)), EventTime(expected), "{known} at {now}");
     }
 }
 

@@ -101,6 +101,22 @@ datum! {
 }
 
 datum! {
+    /// Takes units back from an entity that holds them: from its newest confirmed allocations first, the last of these in part.
+    Preempt<'a> {
+        /// The entity that gives back.
+        agent_id: &'a str,
+        /// The pool.
+        pool: &'a str,
+        /// How much.
+        delta: u64,
+        /// Why.
+        reason: &'a str,
+        /// A claim, kept beside the authenticated actor.
+        requested_by: &'a str,
+    }
+}
+
+datum! {
     /// Creates a pool or changes its size.
     DefinePool<'a> {
         /// Its name.
@@ -333,9 +349,9 @@ datum! {
 }
 
 datum! {
-    /// The cluster acknowledged an allocation.
+    /// The cluster acknowledged an allocation or a preemption.
     AllocationApplied<'a> {
-        /// The allocation.
+        /// The allocation or the preemption.
         allocation_id: Uuid,
         /// The entity.
         agent_id: &'a str,
@@ -343,9 +359,9 @@ datum! {
         pool: &'a str,
         /// Units.
         delta: u64,
-        /// The verdict that let it pass.
+        /// The verdict that let it pass; `preempted` for a preemption, which needs none.
         policy_id: &'a str,
-        /// The verdict in words.
+        /// The verdict in words, or why it is taken back.
         reason: &'a str,
         /// Who applied.
         applied_by: &'a str,
@@ -353,7 +369,7 @@ datum! {
         external_ref: &'a str,
         /// In ledger time.
         timestamp: EventTime,
-        /// The approval.
+        /// The approval, or the preemption.
         parents: List<'a, Uuid>,
     }
 }
@@ -431,9 +447,48 @@ datum! {
 }
 
 datum! {
-    /// The units of an allocation are free again.
+    /// What a preemption takes from one allocation.
+    Taken {
+        /// The allocation; it has ended where this is all that it held.
+        allocation_id: Uuid,
+        /// Units.
+        delta: u64,
+    }
+}
+
+datum! {
+    /// Units are taken back from an entity; they stay occupied until observed free.
+    ///
+    /// A preemption lives as an allocation does: AllocationApplied says that the cluster took its order, AllocationReleased that its
+    /// units are free, both by its id.
+    AllocationPreempted<'a> {
+        /// The preemption: the id of this very record.
+        allocation_id: Uuid,
+        /// The entity.
+        agent_id: &'a str,
+        /// The division that paid for all of it; none where several did.
+        division_id: Option<&'a str>,
+        /// The pool.
+        pool: &'a str,
+        /// Units taken back.
+        delta: u64,
+        /// Why.
+        reason: &'a str,
+        /// Who asked.
+        requested_by: &'a str,
+        /// From which allocations, newest first; the parts sum to `delta`.
+        taken: List<'a, Taken>,
+        /// In ledger time.
+        timestamp: EventTime,
+        /// Confirmations of what is taken, of the newest 64.
+        parents: List<'a, Uuid>,
+    }
+}
+
+datum! {
+    /// The units of an allocation, or of a preemption, are free again.
     AllocationReleased<'a> {
-        /// The allocation.
+        /// The allocation or the preemption.
         allocation_id: Uuid,
         /// The entity.
         agent_id: &'a str,
@@ -447,7 +502,7 @@ datum! {
         transfers: List<'a, Transfer<'a>>,
         /// In ledger time.
         timestamp: EventTime,
-        /// The draining.
+        /// The draining or the preemption.
         parents: List<'a, Uuid>,
     }
 }

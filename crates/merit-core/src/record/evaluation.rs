@@ -111,6 +111,18 @@ datum! {
 }
 
 datum! {
+    /// A report whose id and content had been accepted before; it counts once.
+    ReportDuplicate<'a> {
+        /// The producer's id.
+        report_id: &'a str,
+        /// The entity evaluated.
+        agent_id: &'a str,
+        /// Offset of the report that counted, in its partition of `eval.reports`; its ScoreUpdated carries the same.
+        offset: u64,
+    }
+}
+
+datum! {
     /// An accepted report that came after its time had been closed; it counts in no window.
     ReportLate<'a> {
         /// The report.

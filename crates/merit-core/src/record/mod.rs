@@ -5,14 +5,18 @@
 
 mod allocation;
 mod audit;
+mod bounds;
 mod control;
 mod evaluation;
 mod payload;
 mod promotion;
+mod retrain;
 
 pub use allocation::*;
 pub use audit::*;
+pub use bounds::{Flaw, MAX_REF, MAX_REFS, MAX_TEXT, name};
 pub use control::*;
 pub use evaluation::*;
 pub use payload::{Kind, Kinds, Payload};
 pub use promotion::*;
+pub use retrain::*;

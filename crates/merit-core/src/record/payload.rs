@@ -99,6 +99,8 @@ payloads! {
     37 AllocationApplied<'a>, 38 AllocationConfirmed<'a>, 39 AllocationRejected<'a>,
     40 AllocationDraining<'a>, 41 AllocationReleased<'a>,
     42 AuditLeaf<'a>, 43 SealedLeaf<'a>, 44 StreamSeal<'a>, 45 StreamHeads<'a>, 46 AuditIncident<'a>,
+    47 ReportDuplicate<'a>, 48 Preempt<'a>, 49 AllocationPreempted<'a>,
+    50 CreateRetrain<'a>, 51 RetrainQueued<'a>, 52 RetrainUpdated<'a>,
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "most record types have none of these")]
@@ -118,6 +120,9 @@ impl<'a> Payload<'a> {
             Payload::AllocationRejected(record) => record.parents,
             Payload::AllocationDraining(record) => record.parents,
             Payload::AllocationReleased(record) => record.parents,
+            Payload::AllocationPreempted(record) => record.parents,
+            Payload::RetrainQueued(record) => record.parents,
+            Payload::RetrainUpdated(record) => record.parents,
             _ => List::EMPTY,
         }
     }
@@ -153,6 +158,9 @@ impl Kind {
         Kind::AllocationRejected,
         Kind::AllocationDraining,
         Kind::AllocationReleased,
+        Kind::AllocationPreempted,
+        Kind::RetrainQueued,
+        Kind::RetrainUpdated,
     ]);
 
     /// The type of that name.

@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::strict;
 use hyper::{Method, StatusCode};
-use merit_core::record::{AllocationRequested, Approval, Approve, CommandRefused, Reject, RequestAllocation};
+use merit_core::record::{AllocationRequested, Approval, Approve, CommandRefused, Preempt, Reject, RequestAllocation};
 use merit_core::{Datum, Kind, MAX_NAME, Payload, Uuid};
 use merit_runtime::tables::Direction;
 use schemars::JsonSchema;
@@ -24,9 +24,6 @@ use std::sync::Arc;
 
 /// The most whole GPUs of one request: far beyond any pool, and far within 64 bits of milli-GPUs.
 const MOST_GPUS: u64 = 1_000_000;
-
-/// The longest text that explains something, in bytes: as the door's strings.
-pub(super) const MOST_TEXT: usize = 4_096;
 
 const ID: Parameter = Parameter {
     name: "id",
@@ -151,8 +148,85 @@ pub fn allocation() -> Vec<Operation<App>> {
             },
             handle: Handle::Call(reject),
         },
+        Operation {
+            method: Method::POST,
+            path: "/alloc/preempt",
+            id: "preempt",
+            summary: "Take GPUs back",
+            description: "Shrinks what an entity holds of a pool, its newest allocations first. A preemption is a record of its own with a \
+                delta below nothing; it is answered once the cluster acknowledged it.",
+            parameters: &[],
+            body: Some(json(schema_of::<Preemption>, PREEMPT)),
+            responses: &const {
+                [
+                    Response::json(
+                        202,
+                        "The preemption; or, where it takes longer than a call waits, where to look for it.",
+                        |generator| {
+                            let record = schema_of::<AllocationRecord<'static>>(generator);
+                            schemars::json_schema!({ "anyOf": [record, { "type": "object", "required": ["location"] }] })
+                        },
+                    ),
+                    Response::refusal(404, "There is no such pool."),
+                    Response::refusal(409, "The entity holds less than that."),
+                ]
+            },
+            handle: Handle::Call(preempt),
+        },
         trace::operation(),
     ]
+}
+
+const PREEMPT: &str = r#"{
+  "agentId": "agent-123",
+  "pool": "gpus-us-east",
+  "delta": 1,
+  "reason": "needed elsewhere",
+  "requestedBy": "ops"
+}"#;
+
+/// Takes GPUs back.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Preemption {
+    /// The entity that gives back; exactly one of `agentId` and `entityId` is there.
+    agent_id: Option<String>,
+    /// The same by seed 000's name.
+    entity_id: Option<String>,
+    pool: String,
+    /// Whole GPUs.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    delta: u64,
+    reason: String,
+    /// A claim, kept beside who is authenticated; by default the same.
+    requested_by: Option<String>,
+}
+
+fn preempt(app: Arc<App>, call: Call) -> Answer {
+    Box::pin(async move {
+        let asked: Preemption = strict::read(&call.body)?;
+        let agent_id = one_of("agentId", [asked.agent_id, asked.entity_id])?;
+        let command = Preempt {
+            agent_id: &agent_id,
+            pool: &asked.pool,
+            delta: milli_gpus("delta", asked.delta)?,
+            reason: &asked.reason,
+            requested_by: asked.requested_by.as_deref().unwrap_or(call.principal.name()),
+        };
+        let once = once(&call, call.idempotency_key.as_deref(), "/alloc/preempt", &agent_id);
+        let order = Order { topic: "alloc.requests", key: &asked.pool, payload: Payload::Preempt(&command), once };
+        let led = match app.taken(app.post(&call, &order)?).await? {
+            Taken::Answered(led) => led,
+            Taken::Later => return later("/alloc/requests"),
+        };
+        check(&app, &led)?;
+        let Some((id, _)) = led.first(Kind::AllocationPreempted) else {
+            return Err(Refusal::new(StatusCode::CONFLICT, code::COMMAND_REFUSED, "nothing was taken back"));
+        };
+        let Some(row) = app.settled(id).await? else { return later(&format!("/alloc/{id}")) };
+        let row = AllocationRow::decode(&row).ok_or_else(|| unknown(&app))?;
+        Ok(replayed(Reply::json(StatusCode::ACCEPTED, &AllocationRecord::of(id, &row))?, &led))
+    })
 }
 
 const REQUEST: &str = r#"{
@@ -207,19 +281,19 @@ fn request(app: Arc<App>, call: Call) -> Answer {
     Box::pin(async move {
         let asked: Request = strict::read(&call.body)?;
         let agent_id = one_of("agentId", [asked.agent_id, asked.entity_id])?;
-        let pool = text("pool", &asked.pool, MAX_NAME)?;
+        let pool = &asked.pool;
         let command = RequestAllocation {
             promotion_id: asked.promotion_id.map(|id| id.0),
             agent_id: &agent_id,
-            division_id: asked.division_id.as_deref().map(|division| text("divisionId", division, MAX_NAME)).transpose()?,
+            division_id: asked.division_id.as_deref(),
             pool,
             delta: milli_gpus("delta", asked.delta)?,
-            reason: text("reason", &asked.reason, MOST_TEXT)?,
-            requested_by: claim("requestedBy", asked.requested_by.as_deref(), &call)?,
+            reason: &asked.reason,
+            requested_by: asked.requested_by.as_deref().unwrap_or(call.principal.name()),
             confidence: None,
             approval: Approval::Manual,
         };
-        let in_body = asked.idempotency_key.as_deref().map(|key| text("idempotencyKey", key, 255)).transpose()?;
+        let in_body = asked.idempotency_key.as_deref();
         let once = once(&call, call.idempotency_key.as_deref().or(in_body), "/alloc/request", &agent_id);
         let order = Order { topic: "alloc.requests", key: pool, payload: Payload::RequestAllocation(&command), once };
         let led = match app.taken(app.post(&call, &order)?).await? {
@@ -247,18 +321,18 @@ fn approve(app: Arc<App>, call: Call) -> Answer {
     Box::pin(async move {
         let asked: Approved = strict::read(&call.body)?;
         let id = asked.request_id.0;
-        let command = Approve { allocation_id: id, approved_by: claim("approvedBy", asked.approved_by.as_deref(), &call)? };
+        let command = Approve { allocation_id: id, approved_by: asked.approved_by.as_deref().unwrap_or(call.principal.name()) };
         let Some(led) = app.about(&call, id, "/alloc/approve", Payload::Approve(&command)).await? else {
             return later(&format!("/alloc/{id}"));
         };
         let settled = app.settled(id).await?;
-        settled.map_or_else(|| later(&format!("/alloc/{id}")), |row| shown(&call, id, &row).map(|reply| replayed(reply, &led)))
+        settled.map_or_else(|| later(&format!("/alloc/{id}")), |row| shown(&app, &call, id, &row).map(|reply| replayed(reply, &led)))
     })
 }
 
 /// The allocation behind an approval: 403 where policy rejected it, unless the caller prefers the record itself (K1).
-fn shown(call: &Call, id: Uuid, row: &[u8]) -> Result<Reply, Refusal> {
-    let row = AllocationRow::decode(row).ok_or_else(|| unknown(id))?;
+fn shown(app: &App, call: &Call, id: Uuid, row: &[u8]) -> Result<Reply, Refusal> {
+    let row = AllocationRow::decode(row).ok_or_else(|| unknown(app))?;
     let record = AllocationRecord::of(id, &row);
     if record.status != Status::Rejected || call.prefer_representation {
         return Reply::json(StatusCode::OK, &record);
@@ -286,15 +360,15 @@ fn reject(app: Arc<App>, call: Call) -> Answer {
         let id = asked.request_id.0;
         let command = Reject {
             allocation_id: id,
-            rationale: text("rationale", &asked.rationale, MOST_TEXT)?,
-            policy_id: asked.policy_id.as_deref().map(|policy| text("policyId", policy, MAX_NAME)).transpose()?,
-            rejected_by: Some(claim("rejectedBy", asked.rejected_by.as_deref(), &call)?),
+            rationale: &asked.rationale,
+            policy_id: asked.policy_id.as_deref(),
+            rejected_by: Some(asked.rejected_by.as_deref().unwrap_or(call.principal.name())),
         };
         let Some(led) = app.about(&call, id, "/alloc/reject", Payload::Reject(&command)).await? else {
             return later(&format!("/alloc/{id}"));
         };
         let row = app.allocation(id)?.unwrap_or_default();
-        let row = AllocationRow::decode(&row).ok_or_else(|| unknown(id))?;
+        let row = AllocationRow::decode(&row).ok_or_else(|| unknown(&app))?;
         Ok(replayed(Reply::json(StatusCode::OK, &AllocationRecord::of(id, &row))?, &led))
     })
 }
@@ -302,7 +376,7 @@ fn reject(app: Arc<App>, call: Call) -> Answer {
 fn allocation_by_id(app: Arc<App>, call: Call) -> Answer {
     Box::pin(async move {
         let text = call.text("id").unwrap_or_default();
-        let unknown = || Refusal::new(StatusCode::NOT_FOUND, code::ALLOCATION_ABSENT, "there is no such allocation");
+        let unknown = || unknown(&app);
         let id = Uuid::parse(text).ok_or_else(unknown)?;
         let row = app.allocation(id)?.ok_or_else(unknown)?;
         let row = AllocationRow::decode(&row).ok_or_else(unknown)?;
@@ -417,21 +491,8 @@ pub(super) fn check(app: &App, led: &Led) -> Result<(), Refusal> {
     Err(Refusal::new(status, rule, format!("{}: {}", rule.happened, refused.detail)))
 }
 
-fn unknown(id: Uuid) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, code::ALLOCATION_ABSENT, format!("there is no allocation {id}"))
-}
-
-/// A text of 1 to `most` bytes.
-pub(super) fn text<'a>(field: &str, value: &'a str, most: usize) -> Result<&'a str, Refusal> {
-    match (1..=most).contains(&value.len()) {
-        true => Ok(value),
-        false => Err(Refusal::value(field, format_args!("is not 1 to {most} bytes"))),
-    }
-}
-
-/// Who somebody says to be; by default who they are.
-pub(super) fn claim<'a>(field: &str, value: Option<&'a str>, call: &'a Call) -> Result<&'a str, Refusal> {
-    value.map_or(Ok(call.principal.name()), |value| text(field, value, MAX_NAME))
+fn unknown(app: &App) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, app.rule("allocation_unknown", code::COMMAND_REFUSED), "there is no such allocation")
 }
 
 /// Milli-GPUs of whole GPUs.

@@ -143,8 +143,11 @@ pub(super) struct Order<'a> {
 }
 
 impl App {
-    /// Sends a command.
+    /// Sends a command that is well by itself.
     pub(super) fn post(&self, call: &Call, order: &Order<'_>) -> Result<Posted, Refusal> {
+        if let Some(flaw) = order.payload.flaw() {
+            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, crate::code::VALUE_INVALID, flaw.to_string()));
+        }
         let (number, answer) = self.calls.enter();
         match self.hand_over(call, order, number) {
             Ok(()) => Ok(Posted { number, answer }),
@@ -233,6 +236,11 @@ impl App {
         let Some(id) = row.as_deref().and_then(IdRow::decode).map(|row| row.id) else { return Ok(None) };
         let row = self.allocation(id)?;
         Ok(row.as_deref().and_then(AllocationRow::decode).map(|row| (id, row.lifecycle)))
+    }
+
+    /// The row of a retrain job.
+    pub(super) fn job(&self, id: Uuid) -> Result<Option<Vec<u8>>, Refusal> {
+        self.row(Key::of(Table::Job).id(id).end())
     }
 
     /// A proposal by its id.

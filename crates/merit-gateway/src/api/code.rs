@@ -9,7 +9,6 @@ codes! {
         WINDOW_EMPTY "window_empty" "404: the agent has no score of that window", "ask for 1h, 24h or 7d";
         JOB_UNKNOWN "job_unknown" "404: there is no such retrain job", "take its id from the answer of `/eval/retrain`";
         DECISION_UNKNOWN "decision_unknown" "404: nothing was decided under that id", "take the id of a promotion or an allocation from `/eval/promotions` or `/alloc/requests`";
-        ALLOCATION_ABSENT "allocation_unknown" "404: there is no such allocation", "take its id from `/alloc/requests`";
         ALLOCATION_BLOCKED "allocation_blocked" "403: policy does not let the allocation pass; it is rejected", "`policyId` and `blockers` say by what";
         COMMAND_REFUSED "command_refused" "409: the command cannot be carried out as things stand", "the message says why";
         KEY_REUSED "idempotency_key_reused" "422: the `Idempotency-Key` came before with another body", "use a new key for a new request";

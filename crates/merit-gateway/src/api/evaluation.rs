@@ -1,22 +1,25 @@
 //! The evaluation service: reports in, scores and promotions out.
 
-use super::app::{Answer as Led, App, Order, Posted, Taken, digest, once, record_in};
+use super::allocation::{check, milli_gpus};
+use super::app::{Answer as Led, App, Order, Posted, Taken, digest, failed, once, record_in};
 use super::list::{CURSOR, LIMIT, Page, Range};
-use super::wire::{AgentScore, Decimal, PastScore, PromotionEvent, Time};
+use super::wire::{AgentScore, Decimal, PastScore, PromotionEvent, RetrainJob, Time};
 use super::{code, trace};
 use crate::call::Call;
 use crate::model::key::{Key, Table, last_id, take_name};
-use crate::model::row::{HistoryRow, RecordRow};
+use crate::model::row::{HistoryRow, JobRow, RecordRow};
 use crate::operation::{Answer, Body, Handle, Operation, Response, json, schema_of};
 use crate::parameter::{Kind as ParameterKind, Parameter, Place};
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::strict;
-use hyper::header::LOCATION;
+use hyper::header::{HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 use merit_core::id::Hex;
-use merit_core::record::{Action, EvalReport, ProposePromotion, Rejected, ReportLate, ScoreUpdated};
-use merit_core::{Datum, EventTime, Fixed, Kind, MAX_NAME, Payload};
+use merit_core::record::{
+    Action, CreateRetrain, EvalReport, ProposePromotion, Rejected, ReportDuplicate, ReportLate, RetrainStatus, ScoreUpdated,
+};
+use merit_core::{Datum, EventTime, Fixed, Kind, List, MAX_NAME, Payload, Uuid};
 use merit_runtime::tables::Direction;
 use merit_sources::{JsonReports, Unreadable};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -164,8 +167,106 @@ pub fn evaluation() -> Vec<Operation<App>> {
             responses: &const { [Response::json(200, "A page.", schema_of::<Promotions<PromotionEvent<'static>>>)] },
             handle: Handle::Call(promotions),
         },
+        Operation {
+            method: Method::POST,
+            path: "/eval/retrain",
+            id: "retrain",
+            summary: "Train a model family again",
+            description: "Queues a job and asks for its GPU hours; the request waits for approval as any other. Running jobs comes later.",
+            parameters: &[],
+            body: Some(json(schema_of::<Retrain>, RETRAIN)),
+            responses: &const {
+                [
+                    Response::json(201, "The job, queued.", schema_of::<RetrainJob<'static>>),
+                    LATER,
+                    Response::refusal(409, "The job cannot be queued as things stand."),
+                ]
+            },
+            handle: Handle::Call(retrain),
+        },
+        Operation {
+            method: Method::GET,
+            path: "/eval/jobs/{id}",
+            id: "job",
+            summary: "A retrain job",
+            description: "With the allocation of its GPUs.",
+            parameters: &const { [JOB] },
+            body: None,
+            responses: &const {
+                [Response::json(200, "The job.", schema_of::<RetrainJob<'static>>), Response::refusal(404, "There is no such job.")]
+            },
+            handle: Handle::Call(job),
+        },
         trace::operation(),
     ]
+}
+
+const JOB: Parameter =
+    Parameter { name: "id", place: Place::Path, required: true, kind: ParameterKind::Text { longest: 64 }, description: "The job's id." };
+
+const RETRAIN: &str = r#"{
+  "modelFamily": "vision-transformer",
+  "datasetRefs": ["s3://datasets/v1"],
+  "priority": 5
+}"#;
+
+/// A job that trains a model family again.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Retrain {
+    /// 1 to 256 bytes.
+    #[schemars(length(min = 1, max = 256))]
+    model_family: String,
+    /// What it learns from, each 1 to 1,024 bytes.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    dataset_refs: Vec<String>,
+    /// A larger number is more urgent; 0 by default.
+    #[serde(default)]
+    priority: u32,
+    /// The division that pays; else `default`.
+    division_id: Option<String>,
+    /// A claim, kept beside who is authenticated; by default the same.
+    requested_by: Option<String>,
+}
+
+fn retrain(app: Arc<App>, call: Call) -> Answer {
+    Box::pin(async move {
+        let asked: Retrain = strict::read(&call.body)?;
+        let refs: Vec<&str> = asked.dataset_refs.iter().map(String::as_str).collect();
+        let command = CreateRetrain {
+            model_family: &asked.model_family,
+            dataset_refs: List::Slice(&refs),
+            priority: asked.priority,
+            division_id: asked.division_id.as_deref(),
+            requested_by: asked.requested_by.as_deref().unwrap_or(call.principal.name()),
+        };
+        let payload = Payload::CreateRetrain(&command);
+        let once = once(&call, call.idempotency_key.as_deref(), "/eval/retrain", &asked.model_family);
+        let order = Order { topic: "alloc.requests", key: &asked.model_family, payload, once };
+        let led = match app.taken(app.post(&call, &order)?).await? {
+            Taken::Answered(led) => led,
+            Taken::Later => return later("/eval/jobs"),
+        };
+        check(&app, &led)?;
+        let Some((id, _)) = led.first(Kind::RetrainQueued) else {
+            return Err(Refusal::new(StatusCode::CONFLICT, code::COMMAND_REFUSED, "no job was queued"));
+        };
+        // Its request for GPUs is fed back: the answer names the allocation, once there is one.
+        let asked_for = |row: JobRow<'_>| row.allocation_id.is_some() || row.status != RetrainStatus::Queued;
+        let found = app.wait_for(|| Ok(app.job(id)?.filter(|row| JobRow::decode(row).is_some_and(asked_for)))).await?;
+        let Some(row) = found else { return later(&format!("/eval/jobs/{id}")) };
+        Ok(replayed(Reply::json(StatusCode::CREATED, &JobRow::decode(&row).as_ref().and_then(RetrainJob::of))?, &led))
+    })
+}
+
+fn job(app: Arc<App>, call: Call) -> Answer {
+    Box::pin(async move {
+        let unknown = || Refusal::new(StatusCode::NOT_FOUND, code::JOB_UNKNOWN, "there is no such job");
+        let id = call.text("id").and_then(Uuid::parse).ok_or_else(unknown)?;
+        let row = app.job(id)?.ok_or_else(unknown)?;
+        Reply::json(StatusCode::OK, &JobRow::decode(&row).as_ref().and_then(RetrainJob::of).ok_or_else(unknown)?)
+    })
 }
 
 /// What every command is told whose answer takes longer than a call waits.
@@ -174,6 +275,9 @@ pub(super) const LATER: Response = Response::json(
     "It is in the log, and takes longer than a call waits; `Location` says where to look.",
     |_| json_schema!({ "type": "object" }),
 );
+
+/// Says that an answer is that of an earlier call.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 const REPORT: &str = r#"{
   "agentId": "agent-123",
@@ -295,18 +399,42 @@ fn submitted(app: &App, led: &Led) -> Result<Reply, Refusal> {
         let shown = AgentScore::of(&score, score.window);
         return Reply::json(StatusCode::OK, &Submitted { report_id: score.report_id.into(), score: shown, promotion, late: false });
     }
+    if let Some(duplicate) = led.first(Kind::ReportDuplicate).and_then(|(_, payload)| ReportDuplicate::decode(payload)) {
+        return first_answer(app, &duplicate);
+    }
     let late = led.first(Kind::ReportLate).and_then(|(_, payload)| ReportLate::decode(payload));
     let Some(late) = late else { return Err(Refusal::overloaded("the report is in the log and its score is not known yet", 1)) };
-    let row = app.score(late.agent_id)?;
+    with_last_score(app, late.report_id.into(), late.agent_id)
+}
+
+/// What was answered when a report came first: the log tells its score, and what was proposed on it.
+fn first_answer(app: &App, duplicate: &ReportDuplicate<'_>) -> Result<Reply, Refusal> {
+    let report_id = Cow::Borrowed(duplicate.report_id);
+    let found = app.graph().score_of_report(duplicate.agent_id, duplicate.offset).map_err(|error| failed(&error))?;
+    let Some((id, payload)) = found else {
+        // It counts in no window, as it did not then.
+        return with_last_score(app, report_id, duplicate.agent_id);
+    };
+    let score = ScoreUpdated::decode(&payload);
+    let proposals = app.graph().resting_on(id).map_err(|error| failed(&error))?;
+    let promotion = proposals.iter().find_map(|node| PromotionEvent::of(node.id, node.kind, &node.payload));
+    let shown = score.as_ref().and_then(|score| AgentScore::of(score, score.window));
+    let reply = Reply::json(StatusCode::OK, &Submitted { report_id, score: shown, promotion, late: false })?;
+    Ok(reply.with(REPLAYED, HeaderValue::from_static("true")))
+}
+
+/// The answer to a report that came too late to count in a window.
+fn with_last_score(app: &App, report_id: Cow<'_, str>, agent_id: &str) -> Result<Reply, Refusal> {
+    let row = app.score(agent_id)?;
     let last = row.as_deref().and_then(RecordRow::decode).and_then(|row| ScoreUpdated::decode(row.payload));
     let score = last.as_ref().and_then(|score| AgentScore::of(score, score.window));
-    Reply::json(StatusCode::OK, &Submitted { report_id: late.report_id.into(), score, promotion: None, late: true })
+    Reply::json(StatusCode::OK, &Submitted { report_id, score, promotion: None, late: true })
 }
 
 /// 202: the command is in the log.
 pub(super) fn later(location: &str) -> Result<Reply, Refusal> {
     let reply = Reply::json(StatusCode::ACCEPTED, &serde_json::json!({ "location": location }))?;
-    Ok(match hyper::header::HeaderValue::try_from(location) {
+    Ok(match HeaderValue::try_from(location) {
         Ok(location) => reply.with(LOCATION, location),
         Err(_) => reply,
     })
@@ -394,7 +522,7 @@ fn scoreboard(app: Arc<App>, call: Call) -> Answer {
             agents.extend(take_name(&mut rest));
             std::ops::ControlFlow::Continue(())
         });
-        scanned.map_err(|error| super::app::failed(&error))?;
+        scanned.map_err(|error| failed(&error))?;
         let mut entries = Vec::with_capacity(agents.len());
         for (agent, rank) in agents.iter().zip(1..) {
             let row = app.score(agent)?;
@@ -447,7 +575,7 @@ fn promote(app: Arc<App>, call: Call) -> Answer {
         let division = asked.division_id.map(|division| format!("division:{division}"));
         let agent_id = one_of("agentId", [asked.agent_id, asked.entity_id, division])?;
         let confidence = asked.confidence.map(|confidence| share("confidence", confidence)).transpose()?;
-        let delta = asked.delta.map(|delta| super::allocation::milli_gpus("delta", delta)).transpose()?;
+        let delta = asked.delta.map(|delta| milli_gpus("delta", delta)).transpose()?;
         if asked.pool.is_none() && delta.is_some() {
             return Err(Refusal::value("delta", "GPUs come from a pool: name one in `pool`"));
         }
@@ -484,9 +612,8 @@ fn promoted(app: &App, led: &Led) -> Result<Reply, Refusal> {
 
 /// Says that an answer is that of an earlier call.
 pub(super) fn replayed(reply: Reply, led: &Led) -> Reply {
-    use hyper::header::{HeaderName, HeaderValue};
     match led.is_again() {
-        true => reply.with(HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true")),
+        true => reply.with(REPLAYED, HeaderValue::from_static("true")),
         false => reply,
     }
 }

@@ -2,10 +2,10 @@
 
 use super::fold::{Folded, Rows};
 use super::key::{Key, Table};
-use super::row::{AllocationRow, IdRow, Lifecycle, PoolRow, QuotaRow};
+use super::row::{AllocationRow, IdRow, JobRow, Lifecycle, PoolRow, QuotaRow};
 use merit_core::record::{
-    AllocationApplied, AllocationApproved, AllocationConfirmed, AllocationPended, AllocationRejected, AllocationReleased,
-    AllocationRequested, PoolState,
+    AllocationApplied, AllocationApproved, AllocationConfirmed, AllocationPended, AllocationPreempted, AllocationRejected,
+    AllocationReleased, AllocationRequested, PoolState, RetrainStatus, RetrainUpdated,
 };
 use merit_core::{Datum, EventTime, List, Payload, Uuid};
 use merit_runtime::RuntimeError;
@@ -36,6 +36,18 @@ fn apply(payload: Payload<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> 
         Payload::AllocationRejected(rejected) => reject(rejected, rows),
         Payload::AllocationDraining(draining) => step(rows, draining.allocation_id, Lifecycle::Draining, draining.timestamp),
         Payload::AllocationReleased(released) => release(released, rows),
+        Payload::AllocationPreempted(preempted) => {
+            preempt(preempted, rows);
+            Ok(())
+        }
+        Payload::RetrainQueued(queued) => {
+            let mut bytes = Vec::new();
+            queued.put(&mut bytes);
+            let (allocation_id, status, updated_at) = (None, RetrainStatus::Queued, queued.timestamp);
+            rows.put(job_key(queued.job_id), &JobRow { queued: &bytes, allocation_id, status, detail: "", updated_at });
+            Ok(())
+        }
+        Payload::RetrainUpdated(updated) => update_job(updated, rows),
         _ => Ok(()),
     }
 }
@@ -45,15 +57,36 @@ fn open(requested: &AllocationRequested<'_>, rows: &mut Rows<'_>) {
         requested;
     let row = AllocationRow {
         promotion_id,
+        delta: i64::try_from(delta).unwrap_or(i64::MAX),
+        ..fresh(agent_id, division_id, pool, reason, requested_by, timestamp)
+    };
+    rows.put(allocation_key(allocation_id), &row);
+    rows.mark(Key::of(Table::AllocationTime).time(timestamp).id(allocation_id).end());
+    if let Some(promotion) = promotion_id {
+        rows.put(Key::of(Table::AllocationOf).id(promotion).end(), &IdRow { id: allocation_id });
+    }
+}
+
+/// An allocation of nothing that nothing was decided about.
+fn fresh<'a>(
+    agent_id: &'a str,
+    division_id: &'a str,
+    pool: &'a str,
+    reason: &'a str,
+    requested_by: &'a str,
+    requested_at: EventTime,
+) -> AllocationRow<'a> {
+    AllocationRow {
+        promotion_id: None,
         agent_id,
         division_id,
         pool,
-        delta: i64::try_from(delta).unwrap_or(i64::MAX),
+        delta: 0,
         reason,
         requested_by,
         lifecycle: Lifecycle::Requested,
-        requested_at: timestamp,
-        updated_at: timestamp,
+        requested_at,
+        updated_at: requested_at,
         approved_by: None,
         applied_by: None,
         applied_at: None,
@@ -64,12 +97,33 @@ fn open(requested: &AllocationRequested<'_>, rows: &mut Rows<'_>) {
         not_before: None,
         quantity: None,
         external_ref: "",
+    }
+}
+
+/// A preemption lives as an allocation does, and takes back instead of giving.
+fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Rows<'_>) {
+    let &AllocationPreempted { allocation_id, agent_id, division_id, pool, delta, reason, requested_by, timestamp, .. } = preempted;
+    let row = AllocationRow {
+        delta: i64::try_from(delta).map_or(i64::MIN, |delta| -delta),
+        lifecycle: Lifecycle::Dispatched,
+        ..fresh(agent_id, division_id.unwrap_or_default(), pool, reason, requested_by, timestamp)
     };
     rows.put(allocation_key(allocation_id), &row);
     rows.mark(Key::of(Table::AllocationTime).time(timestamp).id(allocation_id).end());
-    if let Some(promotion) = promotion_id {
-        rows.put(Key::of(Table::AllocationOf).id(promotion).end(), &IdRow { id: allocation_id });
+}
+
+fn update_job(updated: &RetrainUpdated<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+    let key = job_key(updated.job_id);
+    let before = rows.get(&key)?;
+    if let Some(row) = before.as_deref().and_then(JobRow::decode) {
+        let &RetrainUpdated { allocation_id, status, detail, timestamp, .. } = updated;
+        rows.put(key, &JobRow { allocation_id: Some(allocation_id), status, detail, updated_at: timestamp, ..row });
     }
+    Ok(())
+}
+
+fn job_key(id: Uuid) -> Vec<u8> {
+    Key::of(Table::Job).id(id).end()
 }
 
 fn pend(pended: &AllocationPended<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {

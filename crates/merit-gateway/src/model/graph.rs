@@ -6,6 +6,7 @@ use super::row::RecordRow;
 use merit_core::record::ScoreUpdated;
 use merit_core::{Datum, EventTime, Kind, Payload, Uuid};
 use merit_runtime::RuntimeError;
+use merit_runtime::frame::Frame;
 use merit_runtime::layout::{Layout, Partition};
 use merit_runtime::store::Store;
 use merit_runtime::tables::{Direction, Tables};
@@ -62,7 +63,7 @@ pub struct Graph<'s> {
 }
 
 impl Graph<'_> {
-    /// The records before and behind a decision, in the order of their time; none where there is no such decision.
+    /// The records before and behind a decision, each behind those that it rests on; none where there is no such decision.
     pub fn around(&self, id: Uuid) -> Result<Option<Vec<GraphNode>>, RuntimeError> {
         let Some(start) = self.decision(id)? else { return Ok(None) };
         let mut nodes = BTreeMap::from([(id, start)]);
@@ -80,14 +81,33 @@ impl Graph<'_> {
                 }
             }
         }
-        let mut nodes: Vec<GraphNode> = nodes.into_values().collect();
-        nodes.sort_by_key(|node| (node.time, node.partition, node.offset));
-        Ok(Some(nodes))
+        Ok(Some(in_order(nodes)))
+    }
+
+    /// The score of the report at an offset of its partition, by id and encoding; none for a report that came too late.
+    pub fn score_of_report(&self, agent_id: &str, offset: u64) -> Result<Option<(Uuid, Vec<u8>)>, RuntimeError> {
+        let Some(partitions) = self.layout.all_of("eval.scores") else { return Ok(None) };
+        let at = partitions.start + merit_core::Key::new(agent_id).partition(partitions.len() as u32) as usize;
+        let of_report = |frame: &Frame<'_>| ScoreUpdated::decode(frame.payload).map_or(0, |score| score.offset);
+        let found = search(self.store, &self.layout.partitions[at], of_report, offset)?;
+        Ok(found.map(|found| (self.ids.of(found.stream, found.sequence), found.payload)))
+    }
+
+    /// The decisions that rest on a record.
+    pub fn resting_on(&self, id: Uuid) -> Result<Vec<GraphNode>, RuntimeError> {
+        let children = self.children(id)?;
+        children.into_iter().filter_map(|child| self.decision(child).transpose()).collect()
     }
 
     fn neighbours(&self, node: &GraphNode) -> Result<Vec<Uuid>, RuntimeError> {
         let mut ids = node.parents.clone();
-        let prefix = Key::of(Table::Child).id(node.id).end();
+        ids.extend(self.children(node.id)?);
+        Ok(ids)
+    }
+
+    fn children(&self, id: Uuid) -> Result<Vec<Uuid>, RuntimeError> {
+        let mut ids = Vec::new();
+        let prefix = Key::of(Table::Child).id(id).end();
         let end = behind(prefix.clone());
         self.tables.scan(&prefix, Direction::Forward, |key, _| {
             ids.extend(last_id(key).filter(|_| *key < *end));
@@ -127,8 +147,8 @@ impl Graph<'_> {
         };
         let Some(at) = self.layout.find(topic, *partition) else { return Ok(None) };
         let found = search(self.store, &self.layout.partitions[at], |frame| frame.sequence, id.sequence())?;
-        let Some((offset, kind, time, payload, stream)) = found else { return Ok(None) };
-        if self.ids.of(stream, id.sequence()) != id {
+        let Some(Found { offset, kind, time, payload, stream, sequence }) = found else { return Ok(None) };
+        if self.ids.of(stream, sequence) != id {
             return Ok(None);
         }
         let report = ScoreUpdated::decode(&payload).and_then(|score| self.report_id(at, score.offset));
@@ -161,16 +181,31 @@ impl Graph<'_> {
     }
 }
 
-/// A record that was found: offset, type, timestamp, encoding, number of its stream.
-type Found = (u64, Kind, EventTime, Vec<u8>, u32);
+/// Each node behind those that it rests on, in the order of their places else.
+fn in_order(mut left: BTreeMap<Uuid, GraphNode>) -> Vec<GraphNode> {
+    let mut ordered = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let rests_on_none = |node: &&GraphNode| node.parents.iter().all(|parent| !left.contains_key(parent));
+        let next = left.values().filter(rests_on_none).min_by_key(|node| (node.partition, node.offset));
+        // A record cannot rest on one that comes behind it; a log in which it does is shown all the same.
+        let Some(id) = next.or(left.values().next()).map(|node| node.id) else { break };
+        ordered.extend(left.remove(&id));
+    }
+    ordered
+}
+
+/// A record that was found in a partition.
+struct Found {
+    offset: u64,
+    kind: Kind,
+    time: EventTime,
+    payload: Vec<u8>,
+    stream: u32,
+    sequence: u64,
+}
 
 /// Finds a record in a partition along which a number of its records rises.
-pub(crate) fn search(
-    store: &Store,
-    partition: &Partition,
-    number: impl Fn(&merit_runtime::frame::Frame<'_>) -> u64,
-    wanted: u64,
-) -> Result<Option<Found>, RuntimeError> {
+fn search(store: &Store, partition: &Partition, number: impl Fn(&Frame<'_>) -> u64, wanted: u64) -> Result<Option<Found>, RuntimeError> {
     let (mut low, mut high) = (store.start(partition), store.end(partition)?);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -179,7 +214,8 @@ pub(crate) fn search(
         match number(&frame).cmp(&wanted) {
             std::cmp::Ordering::Equal => {
                 let Some(kind) = frame.kind() else { return Ok(None) };
-                return Ok(Some((offset, kind, frame.time, frame.payload.to_vec(), frame.stream)));
+                let Frame { time, payload, stream, sequence, .. } = frame;
+                return Ok(Some(Found { offset, kind, time, payload: payload.to_vec(), stream, sequence }));
             }
             std::cmp::Ordering::Less => low = middle + 1,
             std::cmp::Ordering::Greater => high = middle,

@@ -1,6 +1,6 @@
 //! Rows of the tables.
 
-use merit_core::record::{Blocker, PoolState};
+use merit_core::record::{Blocker, PoolState, RetrainStatus};
 use merit_core::{EventTime, Fixed, List, Uuid, datum, datum_enum};
 
 datum! {
@@ -140,6 +140,22 @@ datum! {
     QuotaRow {
         /// Units that it may hold.
         nominal: u64,
+    }
+}
+
+datum! {
+    /// A job that trains a model again, as it stands.
+    JobRow<'a> {
+        /// Encoding of its RetrainQueued.
+        queued: &'a [u8],
+        /// The allocation of its GPUs.
+        allocation_id: Option<Uuid>,
+        /// How far it came.
+        status: RetrainStatus,
+        /// In words.
+        detail: &'a str,
+        /// When it changed last, in ledger time.
+        updated_at: EventTime,
     }
 }
 

@@ -4,7 +4,9 @@ use super::broker::{Broker, Message};
 use super::chance::Fault;
 use crate::frame::Frame;
 use crate::layout::Layout;
-use merit_core::record::{Action, AssignEntity, DefinePool, EvalReport, Metric, PoolState, ProposePromotion, RawReport, SetQuota, Tick};
+use merit_core::record::{
+    Action, AssignEntity, CreateRetrain, DefinePool, EvalReport, Metric, PoolState, ProposePromotion, RawReport, SetQuota, Tick,
+};
 use merit_core::{Datum, EventTime, Fixed, Head, Key, List, Payload};
 use std::rc::Rc;
 
@@ -41,6 +43,7 @@ impl Inputs {
             81..83 => self.propose(broker, layout, now),
             83..86 => self.size_pool(broker, layout, now),
             86..90 => self.size_quota(broker, layout, now),
+            90..92 => self.retrain(broker, layout, now),
             _ => self.tick(broker, layout),
         }
     }
@@ -138,6 +141,16 @@ impl Inputs {
         let division = format!("division-{}", broker.chance.below(3));
         let nominal = 1_000 * broker.chance.below(4);
         self.append_to_pool(broker, layout, now, Payload::SetQuota(&SetQuota { pool: POOL, division_id: &division, nominal }));
+    }
+
+    fn retrain(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
+        let division = format!("division-{}", broker.chance.below(3));
+        let division_id = broker.chance.one_in(2).then_some(division.as_str());
+        // One in 4 names no model and is refused.
+        let model_family = if broker.chance.one_in(4) { "" } else { "model" };
+        let dataset_refs = List::Slice(&["traces"]);
+        let job = CreateRetrain { model_family, dataset_refs, priority: 1, division_id, requested_by: "person" };
+        self.append_to_pool(broker, layout, now, Payload::CreateRetrain(&job));
     }
 
     fn append_to_reports(&mut self, broker: &mut Broker, layout: &Layout, key: &str, time: EventTime, payload: Payload<'_>) {

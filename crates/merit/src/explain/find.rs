@@ -56,6 +56,12 @@ impl Item {
         ids.into_iter().flatten().filter_map(|id| Uuid::parse(id.as_str()?)).collect()
     }
 
+    /// The allocations that a preemption takes from.
+    pub(super) fn taken(&self) -> impl Iterator<Item = Uuid> {
+        let parts = self.value["taken"].as_array().into_iter().flatten();
+        parts.filter_map(|part| Uuid::parse(part["allocationId"].as_str()?))
+    }
+
     /// The producer's id in the report that was rejected.
     pub(super) fn reported_id(&self) -> Option<String> {
         let rejected = record::Rejected::decode(&self.record.payload).filter(|_| self.record.kind == Kind::Rejected)?;

@@ -36,6 +36,11 @@ const SENTENCES: &[(Kind, &str)] = &[
     (Kind::AllocationRejected, "{rejectedBy} rejects {delta} of {pool} for {agentId}, rule {policyId}: {reason}"),
     (Kind::AllocationDraining, "{delta} of {pool} come back from {agentId}, asked by {requestedBy}: {reason}"),
     (Kind::AllocationReleased, "{delta} of {pool} are free again; {agentId} still holds {quantity}"),
+    (Kind::Preempt, "{requestedBy} takes {delta} of {pool} back from {agentId}: {reason}"),
+    (Kind::AllocationPreempted, "{requestedBy} takes {delta} of {pool} back from {agentId}: {reason}"),
+    (Kind::CreateRetrain, "{requestedBy} wants {modelFamily} trained again, priority {priority}"),
+    (Kind::RetrainQueued, "{requestedBy} wants {modelFamily} trained again, priority {priority}, on {gpus} of {pool} held by {entityId}"),
+    (Kind::RetrainUpdated, "job {jobId} is {status}: {detail}"),
     (Kind::ConfigEpoch, "configuration {number} of log {origin} is in force"),
 ];
 
@@ -59,12 +64,13 @@ const FACTS: &[&str] = &[
 /// What the items of lists add.
 const LISTS: &[(&str, &str)] = &[
     ("blockers", "blocked by {rule}: {detail}"),
+    ("taken", "{delta} from allocation {allocationId}"),
     ("transfers", "ledger: {amount} from {debit} to {credit}, {state}"),
     ("windows", "window {name}: score {score} (raw {rawScore}), n = {n}"),
 ];
 
 /// Fields in milli-GPUs.
-const MILLI: [&str; 5] = ["delta", "quantity", "amount", "capacity", "nominal"];
+const MILLI: [&str; 6] = ["delta", "quantity", "amount", "capacity", "nominal", "gpus"];
 
 /// What a record type is called.
 pub(super) fn noun(kind: Kind) -> &'static str {

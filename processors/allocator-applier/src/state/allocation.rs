@@ -1,15 +1,21 @@
 //! An allocation: everything about it while it lives, and that it was once it ended.
 
+use super::preemption::{Preemption, PreemptionRow};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use merit_core::{Datum, EventTime, List, Row, Shape, Uuid, datum, datum_enum};
 use merit_policy::{Cure, Rule, rule};
 
-/// An allocation; the default has ended, as most have.
+/// What an id stands for; most have ended.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Allocation {
-    /// None once it ended.
-    pub live: Option<Box<Live>>,
+pub(crate) enum Allocation {
+    /// An allocation or a preemption that ended.
+    #[default]
+    Ended,
+    /// An allocation that has not.
+    Live(Box<Live>),
+    /// A preemption that has not.
+    Preemption(Box<Preemption>),
 }
 
 /// An allocation that has not ended.
@@ -20,7 +26,7 @@ pub(crate) struct Live {
     /// The division that pays.
     pub division: Box<str>,
     pub pool: Box<str>,
-    /// Milli-GPUs asked for.
+    /// Milli-GPUs asked for, less what was preempted.
     pub delta: u64,
     /// Who approved; the allocator until a person does.
     pub approved_by: Box<str>,
@@ -117,7 +123,7 @@ datum! {
         division: &'a str,
         /// The pool.
         pool: &'a str,
-        /// Milli-GPUs asked for.
+        /// Milli-GPUs asked for, less what was preempted.
         delta: u64,
         /// Who approved.
         approved_by: &'a str,
@@ -143,8 +149,10 @@ datum! {
 datum! {
     /// An [`Allocation`] as a row.
     AllocationRow<'a> {
-        /// None once it ended.
+        /// An allocation that has not ended.
         live: Option<LiveRow<'a>>,
+        /// A preemption that has not.
+        preemption: Option<PreemptionRow<'a>>,
     }
 }
 
@@ -157,19 +165,30 @@ impl Row for Allocation {
     }
 
     fn save(&mut self, scratch: &mut Vec<u8>, put: &mut dyn FnMut(u32, &[u8])) {
-        let rules: Vec<&str> = match self.live.as_deref() {
-            Some(Live { phase: Phase::Waiting(wait), .. }) => wait.rules.iter().map(|rule| rule.name()).collect(),
-            Some(_) | None => Vec::new(),
-        };
         scratch.clear();
-        AllocationRow { live: self.live.as_deref().map(|live| live_row(live, &rules)) }.put(scratch);
+        match self {
+            Allocation::Ended => AllocationRow { live: None, preemption: None }.put(scratch),
+            Allocation::Live(live) => {
+                let rules: Vec<&str> = match &live.phase {
+                    Phase::Waiting(wait) => wait.rules.iter().map(|rule| rule.name()).collect(),
+                    Phase::Approved(_) | Phase::Applied(_) | Phase::Confirmed(_) | Phase::Draining(_) => Vec::new(),
+                };
+                AllocationRow { live: Some(live_row(live, &rules)), preemption: None }.put(scratch);
+            }
+            Allocation::Preemption(preemption) => {
+                preemption.with_row(|row| AllocationRow { live: None, preemption: Some(row) }.put(scratch));
+            }
+        }
         put(0, scratch);
     }
 
     fn load(&mut self, _: u32, bytes: &[u8]) -> Option<()> {
-        self.live = match AllocationRow::decode(bytes)?.live {
-            Some(row) => Some(Box::new(live(&row)?)),
-            None => None,
+        let AllocationRow { live: live_row, preemption } = AllocationRow::decode(bytes)?;
+        *self = match (live_row, preemption) {
+            (None, None) => Allocation::Ended,
+            (Some(row), None) => Allocation::Live(Box::new(live(&row)?)),
+            (None, Some(row)) => Allocation::Preemption(Box::new(Preemption::read(&row))),
+            (Some(_), Some(_)) => return None,
         };
         Some(())
     }

@@ -21,7 +21,7 @@ const PROMOTER: u16 = 9;
 pub(super) struct Owned {
     pub kind: Kind,
     pub bytes: Vec<u8>,
-    key: String,
+    pub key: String,
     time: EventTime,
     stream: u16,
     sequence: u64,
@@ -52,6 +52,8 @@ pub(super) struct Chain {
     way: Way,
     /// Ids of the allocations in the order of their requests.
     pub allocations: Vec<Uuid>,
+    /// Ids of the preemptions.
+    preemptions: Vec<Uuid>,
 }
 
 #[derive(Default)]
@@ -124,6 +126,7 @@ impl Chain {
             shared: Shared::default(),
             way,
             allocations: Vec::new(),
+            preemptions: Vec::new(),
         };
         chain.reload();
         chain
@@ -202,16 +205,20 @@ impl Chain {
     }
 
     fn note(&mut self, payload: Payload<'_>) {
-        if let Payload::AllocationRequested(requested) = payload {
-            self.allocations.push(requested.allocation_id);
+        match payload {
+            Payload::AllocationRequested(requested) => self.allocations.push(requested.allocation_id),
+            Payload::AllocationPreempted(preempted) => self.preemptions.push(preempted.allocation_id),
+            _ => {}
         }
     }
 
-    /// Carries out a command of a scenario; GPUs are whole, allocations are numbered in the order of their requests.
+    /// Carries out a command of a scenario; GPUs are whole, allocations are numbered in the order of their requests, preemptions
+    /// from 100 on.
     ///
     /// ```text
     /// pool P 10 [hold]   quota P D 4      deny P...        most 2           home A D         tick 50
     /// ask A P 1 manual|automatic [0.5]    approve 0 WHO    reject 0 POLICY  release 0        drop 0 (the promoter's Release)
+    /// preempt A P 1
     /// acked 0 FENCE      observed A P 1 FENCE              refused 0 A P FENCE
     /// ```
     pub(super) fn command(&mut self, text: &str) -> Vec<Owned> {
@@ -221,7 +228,11 @@ impl Chain {
             None => (EventTime::MIN, &words[..]),
         };
         let gpus = |text: &str| number(text) * 1_000;
-        let id = |chain: &Chain, text: &str| chain.allocations.get(number(text) as usize).copied().unwrap_or(Uuid([7; 16]));
+        let id = |chain: &Chain, text: &str| {
+            let number = number(text) as usize;
+            let known = number.checked_sub(100).map_or(chain.allocations.get(number), |number| chain.preemptions.get(number));
+            known.copied().unwrap_or(Uuid([7; 16]))
+        };
         match *words {
             ["pool", pool, capacity, ref rest @ ..] => {
                 let state = if rest.is_empty() { PoolState::Open } else { PoolState::Hold };
@@ -266,6 +277,10 @@ impl Chain {
                 let promotion_id = Some(promotion(number(which) as usize));
                 let (allocation_id, pool, reason, requested_by) = (None, "gpus", "demoted", "eval-engine");
                 self.take(PROMOTER, time, pool, &Release { agent_id, promotion_id, allocation_id, pool, reason, requested_by })
+            }
+            ["preempt", agent_id, pool, delta] => {
+                let (delta, reason, requested_by) = (gpus(delta), "heat", "ops");
+                self.take(Head::OUTSIDE, time, pool, &Preempt { agent_id, pool, delta, reason, requested_by })
             }
             ["acked", which, agent_id, pool, fence] => {
                 let (allocation_id, fence) = (id(self, which), number(fence));

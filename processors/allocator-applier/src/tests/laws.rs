@@ -25,6 +25,7 @@ fn command() -> impl Strategy<Value = String> {
         1 => which().prop_map(|n| format!("reject {n} no")),
         3 => (which(), agent()).prop_map(|(n, a)| format!("release {n} {a}")),
         3 => (which(), agent()).prop_map(|(n, a)| format!("drop {n} {a}")),
+        4 => (agent(), pool(), 0..5_u8).prop_map(|(a, p, n)| format!("preempt {a} {p} {n}")),
         3 => (which(), agent(), pool(), 1..6_u8).prop_map(|(n, a, p, fence)| format!("refused {n} {a} {p} {fence}")),
     ]
 }

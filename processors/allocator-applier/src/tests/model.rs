@@ -46,11 +46,25 @@ struct Pool {
     accounts: BTreeMap<String, Account>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Preempted {
+    parts: Vec<Life>,
+    acknowledged: bool,
+}
+
+impl Preempted {
+    fn delta(&self) -> u64 {
+        self.parts.iter().map(|part| part.delta).sum()
+    }
+}
+
 /// The world as the records tell it.
 #[derive(Default, PartialEq, Debug)]
 pub(super) struct Model {
     pools: BTreeMap<String, Pool>,
     pub lives: BTreeMap<Uuid, Life>,
+    /// What each preemption takes, a life in draining for every division that paid.
+    preemptions: BTreeMap<Uuid, Preempted>,
     fences: BTreeMap<(String, String), u64>,
 }
 
@@ -100,13 +114,23 @@ impl Model {
                 let fence = self.fences.entry((r.agent_id.into(), r.pool.into())).or_default();
                 assert!(*fence < r.fence, "fences rise");
                 *fence = r.fence;
-                let own = &self.lives[&r.allocation_id];
                 let held = |life: &&Life| {
                     (life.agent.as_str(), life.pool.as_str()) == (r.agent_id, r.pool) && matches!(life.state, Confirmed | Draining)
                 };
-                let held: u64 = self.lives.values().filter(held).map(|life| life.delta).sum();
-                let wanted = if own.state == Draining { held - own.delta } else { held + own.delta };
+                let held: u64 = self.all().filter(held).map(|life| life.delta).sum();
+                let wanted = match (self.preemptions.get(&r.allocation_id), self.lives.get(&r.allocation_id)) {
+                    (Some(preempted), None) => held - preempted.delta(),
+                    (None, Some(own)) if own.state == Draining => held - own.delta,
+                    (None, Some(own)) => held + own.delta,
+                    other => panic!("an order for {other:?}"),
+                };
                 assert_eq!(r.quantity, wanted, "quantities are absolute");
+            }
+            Payload::AllocationPreempted(r) => self.preempt(r),
+            Payload::AllocationApplied(r) if self.preemptions.contains_key(&r.allocation_id) => {
+                let preempted = self.preemptions.get_mut(&r.allocation_id).expect("it is there");
+                assert!(!std::mem::replace(&mut preempted.acknowledged, true), "acknowledged once");
+                assert_eq!(r.delta, preempted.delta());
             }
             Payload::AllocationApplied(r) => {
                 self.turn(r.allocation_id, &[Approved], Applied);
@@ -118,6 +142,11 @@ impl Model {
             Payload::AllocationDraining(r) => {
                 self.turn(r.allocation_id, &[Confirmed], Draining);
             }
+            Payload::AllocationReleased(r) if self.preemptions.contains_key(&r.allocation_id) => {
+                let preempted = self.preemptions.remove(&r.allocation_id).expect("it is there");
+                assert_eq!((r.delta, true), (preempted.delta(), preempted.acknowledged));
+                self.transfer(r.pool, r.transfers);
+            }
             Payload::AllocationReleased(r) => {
                 self.turn(r.allocation_id, &[Draining], Released);
                 self.transfer(r.pool, r.transfers);
@@ -128,6 +157,33 @@ impl Model {
             }
             _ => {}
         }
+    }
+
+    /// Allocations, and what preemptions took from them.
+    fn all(&self) -> impl Iterator<Item = &Life> {
+        self.lives.values().chain(self.preemptions.values().flat_map(|preempted| &preempted.parts))
+    }
+
+    /// The newest confirmed allocations give all that they have, but for the last; those that have nothing left have ended.
+    fn preempt(&mut self, r: &AllocationPreempted<'_>) {
+        let mut preempted = Preempted::default();
+        let confirmed =
+            |(_, life): &(&Uuid, &Life)| (life.agent.as_str(), life.pool.as_str(), life.state) == (r.agent_id, r.pool, Confirmed);
+        let newest: Vec<Uuid> = self.lives.iter().filter(confirmed).map(|(id, _)| *id).rev().take(r.taken.len()).collect();
+        let taken: Vec<Uuid> = r.taken.iter().map(|part| part.allocation_id).collect();
+        assert_eq!(taken, newest, "an id begins with its sequence");
+        for (at, part) in r.taken.iter().enumerate() {
+            let life = self.lives.get_mut(&part.allocation_id).expect("it was requested");
+            assert!(part.delta > 0);
+            assert!(part.delta == life.delta || (part.delta < life.delta && at + 1 == taken.len()), "{life:?} gives {}", part.delta);
+            preempted.parts.push(Life { delta: part.delta, state: Draining, ..life.clone() });
+            life.delta -= part.delta;
+            if life.delta == 0 {
+                life.state = Released;
+            }
+        }
+        assert_eq!((preempted.delta(), r.parents.len()), (r.delta, taken.len()));
+        assert_eq!(self.preemptions.insert(r.allocation_id, preempted), None, "an id is given once");
     }
 
     fn turn(&mut self, id: Uuid, from: &[State], to: State) -> &mut Life {
@@ -158,7 +214,7 @@ impl Model {
     }
 
     fn used(&self, pool: &str, of: impl Fn(&Life) -> bool) -> u64 {
-        let lives = self.lives.values().filter(|life| life.pool == pool && of(life));
+        let lives = self.all().filter(|life| life.pool == pool && of(life));
         lives.filter(|life| matches!(life.state, Approved | Applied | Confirmed | Draining)).map(|life| life.delta).sum()
     }
 
@@ -211,6 +267,7 @@ impl Model {
         for life in self.lives.values() {
             assert!(!matches!(life.state, Approved | Applied | Draining), "{life:?}");
         }
+        assert_eq!(self.preemptions, BTreeMap::new());
     }
 }
 

@@ -37,11 +37,21 @@ fn show(allocations: &[Uuid], payload: Payload<'_>) -> Option<String> {
         }
         Payload::AllocationApproved(r) => format!("Approved {} by {}", number(r.allocation_id), r.approved_by),
         Payload::AllocationDispatched(r) => format!("Order {}@{}", r.quantity / 1_000, r.fence),
+        Payload::AllocationApplied(r) if !allocations.contains(&r.allocation_id) => {
+            format!("Taken {} by {} ({}: {})", r.delta / 1_000, r.applied_by, r.policy_id, r.reason)
+        }
         Payload::AllocationApplied(r) => format!("Applied {} by {} ({}: {})", number(r.allocation_id), r.applied_by, r.policy_id, r.reason),
         Payload::AllocationConfirmed(r) => format!("Confirmed {}", number(r.allocation_id)),
         Payload::AllocationRejected(r) => format!("Rejected {} {}: {}", number(r.allocation_id), r.policy_id, r.reason),
         Payload::AllocationDraining(r) => format!("Draining {} for {}", number(r.allocation_id), r.reason),
-        Payload::AllocationReleased(r) => format!("Released {}", number(r.allocation_id)),
+        Payload::AllocationReleased(r) if allocations.contains(&r.allocation_id) => format!("Released {}", number(r.allocation_id)),
+        Payload::AllocationReleased(r) => format!("Reclaimed {} leaves {}", r.delta / 1_000, r.quantity / 1_000),
+        Payload::AllocationPreempted(r) => {
+            let taken: Vec<String> =
+                r.taken.iter().map(|part| format!("{} of {}", part.delta / 1_000, number(part.allocation_id))).collect();
+            format!("Preempted {} of {} for {}", taken.join(" and "), r.division_id.unwrap_or("several"), r.reason)
+        }
+        Payload::AllocationOutcome(r) if r.reason.starts_with("preempted") => format!("Told {:?} {}", r.outcome, r.reason),
         Payload::AllocationOutcome(r) => format!("Told {:?}", r.outcome),
         Payload::Recheck(_) => "Recheck".into(),
         _ => return None,
@@ -78,7 +88,8 @@ fn a_denied_pool_wins_over_an_unknown_one() {
         ask ann x 1 automatic      | Decided pool_unknown, Requested 0, Rejected 0 pool_unknown: there is no pool "x", Told Rejected
         deny x                     |
         ask ann x 1 automatic      | Decided sentinel-deny-pool, Requested 1, Rejected 1 sentinel-deny-pool: pool "x" is denied, Told Rejected
-        ask ann x 0 automatic      | Decided delta_not_positive, Requested 2, Rejected 2 delta_not_positive: delta is not above 0, Told Rejected
+        ask ann x 1 manual         | Decided awaiting_approval, Requested 2, Pended 2 awaiting_approval
+        approve 2 bob              | Decided sentinel-deny-pool, Rejected 2 sentinel-deny-pool: pool "x" is denied, Told Rejected
     "#,
     );
 }
@@ -223,4 +234,120 @@ fn a_cluster_may_refuse_and_repeat_itself() {
         observed ann gpus 0 3      | Released 1, Told Released
         observed bob gpus 0 3      |
     ");
+}
+
+#[test]
+fn whatever_pool_a_person_asks_for_waits_for_approval() {
+    check(
+        &[],
+        r#"
+        ask ann nowhere 1 manual   | Decided awaiting_approval, Requested 0, Pended 0 awaiting_approval
+        approve 0 bob              | Decided pool_unknown, Rejected 0 pool_unknown: there is no pool "nowhere", Told Rejected
+    "#,
+    );
+}
+
+#[test]
+fn what_is_out_of_bounds_is_refused_by_name_and_judged_by_nobody() {
+    let long = "x".repeat(70_000);
+    let (manual, requested) = (format!("ask {long} gpus 1 manual"), "Decided awaiting_approval, Requested 0, Pended 0 awaiting_approval");
+    let mut chain = Chain::new(&[], Way::Straight);
+    for (command, expected) in [
+        ("pool gpus 10", "PoolDefined"),
+        ("ask ann gpus 0 manual", "Refused delta_not_positive"),
+        ("ask ann gpus 0 automatic", "Refused delta_not_positive"), // by a processor too
+        (&manual, "Refused text_invalid"),
+        ("ask ann gpus 1 manual", requested),
+        (&format!("approve 0 {long}"), "Refused text_invalid"),
+        (&format!("reject 0 {long}"), "Refused text_invalid"),
+        (&format!("release 0 {long}"), "Refused text_invalid"),
+        (&format!("preempt {long} gpus 1"), "Refused text_invalid"),
+        (&format!("preempt ann {long} 1"), "Refused text_invalid"),
+        (&format!("pool {long} 1"), "Refused text_invalid"),
+        (&format!("quota gpus {long} 1"), "Refused text_invalid"),
+        (&format!("acked 0 {long} gpus 1"), "Refused text_invalid"),
+        (&format!("observed {long} gpus 1 1"), "Refused text_invalid"),
+        (&format!("refused 0 ann {long} 1"), "Refused text_invalid"),
+        ("reject 0 no", "Rejected 0 no: no, Told Rejected"), // all that left it alone
+    ] {
+        let emitted = chain.command(command);
+        let shown: Vec<String> = emitted.iter().filter_map(|record| record.read(|payload| show(&chain.allocations, payload))).collect();
+        assert_eq!(shown.join(", "), expected, "{:.40}", command);
+        assert!(emitted.iter().all(|record| record.key.len() <= 256), "{command:.40}");
+    }
+}
+
+#[test]
+fn a_preemption_takes_the_newest_first_and_the_last_in_part() {
+    check(&[], "
+        pool gpus 6                | PoolDefined
+        ask ann gpus 3 automatic   | Decided sentinel-allow, Requested 0, Approved 0 by allocator, Order 3@1, Applied 0 by allocator (sentinel-allow: approved), Confirmed 0, Told Confirmed
+        ask ann gpus 2 automatic   | Decided sentinel-allow, Requested 1, Approved 1 by allocator, Order 5@2, Applied 1 by allocator (sentinel-allow: approved), Confirmed 1, Told Confirmed
+        ask eve gpus 2 automatic   | Decided sentinel-allow, Requested 2, Pended 2 waiting_for_capacity
+        ask ann gpus 2 automatic   | Decided sentinel-allow, Requested 3, Pended 3 waiting_for_capacity
+        preempt ann gpus 6         | Refused nothing_to_preempt
+        preempt eve gpus 1         | Refused nothing_to_preempt
+        preempt ann other 1        | Refused pool_unknown
+        preempt ann gpus 0         | Refused delta_not_positive
+        preempt ann gpus 3         | Preempted 2 of 1 and 1 of 0 of default for heat, Told Released preempted: heat, Order 2@3, Taken 3 by ops (preempted: heat), Reclaimed 3 leaves 2, Recheck, Approved 2 by allocator, Order 2@1, Approved 3 by allocator, Order 4@4, Applied 2 by allocator (sentinel-allow: approved), Confirmed 2, Told Confirmed, Applied 3 by allocator (sentinel-allow: approved), Confirmed 3, Told Confirmed
+        drop 1 ann                 |
+        release 1 ann              | Refused nothing_to_release
+        drop 0 ann                 | Draining 0 for demoted, Order 2@5, Released 0, Told Released
+        preempt ann gpus 2         | Preempted 2 of 3 of default for heat, Told Released preempted: heat, Order 0@6, Taken 2 by ops (preempted: heat), Reclaimed 2 leaves 0
+        preempt ann gpus 1         | Refused nothing_to_preempt
+    ");
+}
+
+#[test]
+fn a_preemption_waits_its_turn_and_takes_only_what_is_in_place() {
+    check(
+        &["simulated-cluster.acknowledge_after=1s", "simulated-cluster.observe_after=5s"],
+        "
+        pool gpus 9                | PoolDefined
+        tick 1000                  |
+        home ann red               |
+        ask ann gpus 2 automatic   | Decided sentinel-allow, Requested 0, Approved 0 by allocator, Order 2@1
+        preempt ann gpus 1         | Refused nothing_to_preempt
+        tick 6000                  | Applied 0 by allocator (sentinel-allow: approved), Confirmed 0, Told Confirmed
+        home ann blue              |
+        ask ann gpus 2 automatic   | Decided sentinel-allow, Requested 1, Approved 1 by allocator, Order 4@2
+        preempt ann gpus 1         | Preempted 1 of 0 of red for heat
+        preempt ann gpus 2         | Refused nothing_to_preempt
+        preempt ann gpus 1         | Preempted 1 of 0 of red for heat, Told Released preempted: heat
+        tick 11000                 | Applied 1 by allocator (sentinel-allow: approved), Confirmed 1, Told Confirmed, Order 3@3
+        ask ann gpus 1 automatic   | Decided sentinel-allow, Requested 2, Approved 2 by allocator
+        tick 12000                 | Taken 1 by ops (preempted: heat)
+        tick 16000                 | Reclaimed 1 leaves 3, Order 2@4
+        tick 21000                 | Taken 1 by ops (preempted: heat), Reclaimed 1 leaves 2, Order 3@5
+        home ann red               |
+        tick 26000                 | Applied 2 by allocator (sentinel-allow: approved), Confirmed 2, Told Confirmed
+        ask ann gpus 1 automatic   | Decided sentinel-allow, Requested 3, Approved 3 by allocator, Order 4@6
+        tick 31000                 | Applied 3 by allocator (sentinel-allow: approved), Confirmed 3, Told Confirmed
+        preempt ann gpus 4         | Preempted 1 of 3 and 1 of 2 and 2 of 1 of several for heat, Told Released preempted: heat, Told Released preempted: heat, Told Released preempted: heat, Order 0@7
+        tick 36000                 | Taken 4 by ops (preempted: heat), Reclaimed 4 leaves 0
+    ",
+    );
+}
+
+/// A cluster that refuses to take units back has them still: the order stands, as that of a release does.
+#[test]
+fn a_preemption_stands_until_it_is_observed() {
+    play(
+        Chain::without_cluster(),
+        "
+        pool gpus 2                | PoolDefined
+        ask ann gpus 2 automatic   | Decided sentinel-allow, Requested 0, Approved 0 by allocator, Order 2@1
+        observed ann gpus 2 1      | Applied 0 by allocator (sentinel-allow: approved), Confirmed 0, Told Confirmed
+        preempt ann gpus 1         | Preempted 1 of 0 of default for heat, Order 1@2
+        approve 100 bob            | Refused allocation_not_pending
+        release 100 ann            | Refused nothing_to_release
+        refused 100 ann gpus 2     |
+        acked 100 ann gpus 2       | Taken 1 by ops (preempted: heat)
+        acked 100 ann gpus 2       |
+        observed ann gpus 2 2      |
+        observed ann gpus 1 2      | Reclaimed 1 leaves 1
+        observed ann gpus 1 2      |
+        approve 100 bob            | Refused allocation_not_pending
+    ",
+    );
 }

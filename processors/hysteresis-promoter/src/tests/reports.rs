@@ -338,3 +338,38 @@ fn an_outcome_that_was_fed_back_too_often_changes_nothing() {
         assert_eq!(stage.show(&emitted), answer, "{hops}");
     }
 }
+
+#[test]
+fn a_proposal_that_ingest_refuses_moves_nobody() {
+    use merit_core::record::{Action, ProposePromotion};
+    let long = "x".repeat(70_000);
+    let (action, confidence, delta) = (Action::Promote, None, Some(1_000));
+    let good = ProposePromotion { agent_id: "ann", action, rationale: "", confidence, requested_by: "", pool: Some("west"), delta };
+    for (proposal, records) in [
+        (good, 2),
+        (ProposePromotion { agent_id: &long, ..good }, 0),
+        (ProposePromotion { agent_id: "", ..good }, 0),
+        (ProposePromotion { rationale: &long, ..good }, 0),
+        (ProposePromotion { pool: Some(&long), ..good }, 0),
+        (ProposePromotion { delta: Some(0), ..good }, 0),
+    ] {
+        let mut stage = Stage::new(&[]);
+        assert_eq!(stage.outside("ann", (&proposal).into()).len(), records, "{proposal:.40?}");
+        stage.checkpoint();
+        assert_eq!(stage.standings(), records / 2);
+    }
+}
+
+/// A job or a request by hand has no promotion: that its units came or went is nothing to the tiers, not even a row of state.
+#[test]
+fn an_outcome_without_a_promotion_leaves_no_trace() {
+    use merit_core::record::{AllocationOutcome, Outcome};
+    let mut stage = Stage::new(&[]);
+    for outcome in [Outcome::Confirmed, Outcome::Rejected, Outcome::Released] {
+        let agent_id = "retrain:00000000-0000-8000-8000-000000000000";
+        let record = AllocationOutcome { agent_id, promotion_id: None, allocation_id: Uuid([1; 16]), outcome, reason: "preempted: heat" };
+        assert_eq!(stage.outside(agent_id, (&record).into()), []);
+    }
+    stage.checkpoint();
+    assert_eq!(stage.standings(), 0);
+}

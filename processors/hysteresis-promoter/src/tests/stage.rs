@@ -123,7 +123,7 @@ impl Stage {
         emitted
     }
 
-    fn outside(&mut self, key: &str, payload: Payload<'_>) -> Vec<Emitted> {
+    pub(super) fn outside(&mut self, key: &str, payload: Payload<'_>) -> Vec<Emitted> {
         self.take(
             Head { key: Key::new(key), time: at(0), stream: Head::OUTSIDE, sequence: 0, offset: 0, hops: 1, digest: 0, headers: None },
             payload,
@@ -214,6 +214,11 @@ impl Stage {
     /// Writes a checkpoint.
     pub(super) fn checkpoint(&mut self) {
         self.rows.checkpoint_and_evict(&mut self.promoter);
+    }
+
+    /// Entities that have a row as of the last checkpoint.
+    pub(super) fn standings(&self) -> usize {
+        self.rows.0.keys().filter(|(store, _, _)| store == "tiers").count()
     }
 
     /// Writes a checkpoint, forgets everything, and reads it back.

@@ -175,6 +175,7 @@ pub(super) fn show(emitted: &[Emitted]) -> String {
                 let id = if r.report_id == record.id.to_string() { "its own id" } else { r.report_id };
                 format!("{} counts for {} {} as {id}", r.agent_id, r.division_id, r.product_id.unwrap_or("-"))
             }
+            Payload::ReportDuplicate(r) => format!("{} of {} counted at offset {}", r.report_id, r.agent_id, r.offset),
             Payload::Rejected(r) => format!("rejected {}", r.rule),
             Payload::EvalReport(r) => format!("{} rerouted by {}", r.agent_id, record.key),
             Payload::EntityAssigned(r) => format!("home of {} is {} {}", r.agent_id, r.division_id, r.product_id.unwrap_or("-")),

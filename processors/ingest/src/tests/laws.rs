@@ -33,8 +33,8 @@ fn input() -> impl Strategy<Value = Input> {
         12 => (agent(), id, 0..20_u8, value, proptest::option::of(division()))
             .prop_map(|(agent, id, metric, value, division)| Input::Report(agent, id, metric, value, division)),
         1 => Just(Input::Raw),
-        2 => (agent(), division()).prop_map(|(agent, division)| Input::Assign(agent, division)),
-        1 => agent().prop_map(Input::Propose),
+        2 => (agent(), select(&["red", "blue", ""][..])).prop_map(|(agent, division)| Input::Assign(agent, division)),
+        1 => select(&["ann", "bob", ""][..]).prop_map(Input::Propose),
         1 => (agent(), 31..35_u8).prop_map(|(agent, hops)| Input::Outcome(agent, hops)),
         1 => Just(Input::Tick),
     ]
@@ -83,6 +83,8 @@ impl History {
                 Input::Outcome(_, 33..) => (2, "rejected feedback_depth"),
                 Input::Outcome(..) => (5, ""),
                 Input::Tick => (6, ""),
+                Input::Assign(_, "") => (2, "rejected division_id_invalid"),
+                Input::Propose("") => (2, "rejected agent_id_invalid"),
                 Input::Assign(..) | Input::Propose(_) | Input::Report(..) => (4, ""),
             };
         };
@@ -94,7 +96,7 @@ impl History {
         }
         let content = format!("{input:?}");
         match id.and_then(|id| self.contents.get(&id)) {
-            Some(first) if *first == content => return (1, ""),
+            Some(first) if *first == content => return (1, "counted at offset"),
             Some(_) => return (2, "rejected id_reused"),
             None => {}
         }

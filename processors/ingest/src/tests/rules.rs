@@ -2,7 +2,7 @@
 
 use super::desk::{Desk, GOOD, NOW, metrics, names};
 use crate::logic::MAX_METRIC;
-use merit_core::record::{AllocationOutcome, EvalReport, Metric, Outcome, RawReport, Tag};
+use merit_core::record::{Action, AllocationOutcome, AssignEntity, EvalReport, Metric, Outcome, ProposePromotion, RawReport, Tag};
 use merit_core::{Duration, EventTime, Fixed, Kind, List, Payload, Uuid};
 use std::vec::Vec;
 
@@ -191,4 +191,56 @@ fn bytes_that_did_not_parse_are_kept_with_their_rule() {
         assert_eq!((rejected.record_type, rejected.schema, rejected.offset), ("RawReport", [Kind::RawReport as u8; 32], 1));
     });
     assert_eq!(desk.counts().rejected, 1);
+}
+
+/// A command that breaks a rule is rejected whole, and one that keeps it counts as a command.
+#[track_caller]
+fn check_command<'a>(rule: &str, command: impl Into<Payload<'a>>) {
+    let (mut desk, command) = (Desk::new(&[]), command.into());
+    let emitted = desk.take("ann", command);
+    let rejected: Vec<Kind> = emitted.iter().map(|record| record.kind).filter(|kind| *kind != Kind::EntityAssigned).collect();
+    let counts = desk.counts();
+    if rule.is_empty() {
+        assert_eq!((rejected, counts.commands, counts.rejected), (Vec::new(), 1, 0));
+        return;
+    }
+    assert_eq!((emitted.len(), rejected, counts.commands, counts.rejected), (1, Vec::from([Kind::Rejected]), 0, 1), "{rule}");
+    let mut bytes = Vec::new();
+    command.put(&mut bytes);
+    emitted[0].read(|payload| {
+        let Payload::Rejected(rejected) = payload else { panic!("not a refusal") };
+        assert_eq!((rejected.rule, rejected.record_type, rejected.bytes), (rule, command.kind().name(), bytes.as_slice()));
+    });
+}
+
+#[test]
+fn a_command_is_bounded_as_a_report_is() {
+    let long = "x".repeat(70_000);
+    let name = &long[..257];
+    let assign = AssignEntity { agent_id: "ann", division_id: "red", product_id: None };
+    for (rule, command) in [
+        ("", assign),
+        ("", AssignEntity { agent_id: &name[1..], division_id: &name[1..], product_id: Some(&name[1..]) }),
+        ("agent_id_invalid", AssignEntity { agent_id: "", ..assign }),
+        ("agent_id_invalid", AssignEntity { agent_id: &long, ..assign }),
+        ("division_id_invalid", AssignEntity { division_id: name, ..assign }),
+        ("product_id_invalid", AssignEntity { product_id: Some(""), ..assign }),
+    ] {
+        check_command(rule, &command);
+    }
+    let (action, confidence, delta) = (Action::Promote, None, Some(1));
+    let propose =
+        ProposePromotion { agent_id: "ann", action, rationale: "why not", confidence, requested_by: "bob", pool: Some("gpus"), delta };
+    for (rule, command) in [
+        ("", propose),
+        ("", ProposePromotion { rationale: &long[..4_096], requested_by: &name[1..], pool: None, delta: None, ..propose }),
+        ("agent_id_invalid", ProposePromotion { agent_id: &long, ..propose }),
+        ("text_invalid", ProposePromotion { rationale: &long[..4_097], ..propose }),
+        ("text_invalid", ProposePromotion { requested_by: name, ..propose }),
+        ("text_invalid", ProposePromotion { pool: Some(""), ..propose }),
+        ("text_invalid", ProposePromotion { pool: Some(name), ..propose }),
+        ("delta_not_positive", ProposePromotion { delta: Some(0), ..propose }),
+    ] {
+        check_command(rule, &command);
+    }
 }
