@@ -22,7 +22,7 @@ pub(crate) struct App {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Note {
     /// Who wrote it.
-    #[schemars(length(min = 1, max = 100))]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[^\u0000-\u001F\u007F-\u009F]*$"))]
     agent_id: String,
     /// How good it is.
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -90,8 +90,8 @@ const fn fault(path: &'static str, id: &'static str, handle: Handle<App>) -> Ope
 
 async fn write(call: Call) -> Result<Reply, Refusal> {
     let note: Note = strict::read(&call.body)?;
-    if note.agent_id.is_empty() || 100 < note.agent_id.chars().count() {
-        return Err(Refusal::value("agentId", "is not 1 to 100 characters"));
+    if note.agent_id.is_empty() || 100 < note.agent_id.chars().count() || note.agent_id.chars().any(char::is_control) {
+        return Err(Refusal::value("agentId", "is not 1 to 100 characters without control characters"));
     }
     if !(0.0..=1.0).contains(&note.value) {
         return Err(Refusal::value("value", "is not from 0 to 1"));

@@ -166,6 +166,7 @@ async fn bytes_that_are_no_request_end_the_connection() {
         ("a header over the limit", format!("GET / HTTP/1.1\r\nX: {long}\r\n\r\n"), 431),
         ("a head that does not end", format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(4000)), 431),
         ("more headers than anyone needs", format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(101)), 431),
+        ("a target over the limit", format!("GET /{} HTTP/1.1\r\n\r\n", long), 431),
         // Shapes by which two readers of one connection could disagree about where a request ends.
         ("two lengths", post("/notes", NOTE).replacen("Content-Length", "Content-Length: 5\r\nContent-Length", 1), 400),
         ("a length that is none", post("/notes", NOTE).replacen("Content-Length: ", "Content-Length: +", 1), 400),
@@ -187,6 +188,7 @@ async fn bytes_that_are_no_request_end_the_connection() {
         let _ = tokio::io::AsyncWriteExt::write_all(&mut wire.stream, bytes.as_bytes()).await;
         let got = wire.answer().await;
         assert_eq!(got.status, status, "{why}: {got:?}");
+        assert_eq!(got.code(), if status == 400 { "request_invalid" } else { "head_too_large" }, "{why}");
         assert!(wire.closed().await, "{why}");
     }
     assert_eq!(door.ask(GET).await.status, 200);
