@@ -8,6 +8,8 @@ codes! {
         ROUTE_UNKNOWN "route_unknown" "404: there is nothing at that path", "`/openapi.json` lists the paths, `/docs` shows them";
         METHOD_NOT_ALLOWED "method_not_allowed" "405: the path does not take that method", "the header `Allow` names those it takes";
         HOST_UNKNOWN "host_unknown" "421: the request names a host that is not this machine by a loopback name", "ask for `localhost`, `127.0.0.1` or `[::1]`; a page of another site cannot reach Merit by its own name";
+        REQUEST_INVALID "request_invalid" "400: the bytes are no HTTP request; the connection ends", "speak HTTP/1.1 or HTTP/2, without TLS";
+        HEAD_TOO_LARGE "head_too_large" "431: request line and headers are over 16 KiB or more than 100; the connection ends", "send less in headers and query";
         PARAMETER_INVALID "parameter_invalid" "400: a parameter in path, query or header is missing, unknown, given twice or out of its range", "see the operation's parameters in `/docs`";
         BODY_UNEXPECTED "body_unexpected" "400: the operation takes no body", "send none";
         BODY_BROKEN "body_broken" "400: the body ended before its end, or its chunks are none", "send as many bytes as announced";

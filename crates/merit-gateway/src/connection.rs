@@ -1,25 +1,20 @@
 //! One connection: which HTTP it speaks, and its deadlines.
 
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
+use crate::begun::Begun;
 use crate::limits::Limits;
 use crate::pace::{Pace, Wait};
 use crate::service::Service;
-
-/// How every HTTP/2 connection begins, and no HTTP/1 request does: `PRI` is a method that is reserved for this.
-const PREFACE: &[u8; 3] = b"PRI";
 
 /// An HTTP/2 connection holds this much of bodies that nobody has read yet, in bytes.
 const WINDOW_BYTES: u32 = 256 << 10;
@@ -31,7 +26,7 @@ pub(crate) async fn attend<A: Send + Sync + 'static>(stream: TcpStream, service:
     let _ = stream.set_nodelay(true);
     let pace = Arc::new(Pace::new(service.limits()));
     let begun = tokio::select! {
-        begun = timeout(service.limits().header, Begun::read(stream, pace.clone())) => begun,
+        begun = timeout(service.limits().header, Begun::read(stream, service.clone(), pace.clone())) => begun,
         _ = closing.wait_for(|closing| *closing) => return,
     };
     let begun = match begun {
@@ -55,7 +50,8 @@ pub(crate) async fn attend<A: Send + Sync + 'static>(stream: TcpStream, service:
 fn http1(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // hyper's own limit in time covers the idle phase too, so `Pace` keeps both.
-    http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.head_bytes).half_close(false);
+    // One buffer for each answer, as `Begun` looks for those that hyper gives by itself.
+    http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.head_bytes).half_close(false).writev(false);
     http
 }
 
@@ -99,74 +95,5 @@ async fn drive<A: Send + Sync + 'static>(
                 connection.as_mut().graceful_shutdown();
             }
         }
-    }
-}
-
-/// A connection whose first bytes were read, to see what it speaks, and are given out again.
-struct Begun {
-    first: [u8; PREFACE.len()],
-    /// Of `first`: how many were read, and how many given out.
-    read: usize,
-    given: usize,
-    stream: TcpStream,
-    pace: Arc<Pace>,
-}
-
-impl Begun {
-    /// Reads as long as it can be either.
-    async fn read(mut stream: TcpStream, pace: Arc<Pace>) -> io::Result<Begun> {
-        let (mut first, mut read) = ([0; PREFACE.len()], 0);
-        while read < first.len() && first[..read] == PREFACE[..read] {
-            match stream.read(&mut first[read..]).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                more => read += more,
-            }
-        }
-        Ok(Begun { first, read, given: 0, stream, pace })
-    }
-
-    fn is_http2(&self) -> bool {
-        self.first == *PREFACE
-    }
-}
-
-/// Marks when bytes arrive. On HTTP/1 that ends the idle phase; on HTTP/2 only a request does, as bytes may be pings.
-impl AsyncRead for Begun {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.given < self.read {
-            let size = buffer.remaining().min(self.read - self.given);
-            buffer.put_slice(&self.first[self.given..self.given + size]);
-            self.given += size;
-            return Poll::Ready(Ok(()));
-        }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if before < buffer.filled().len() && !self.is_http2() {
-            self.pace.bytes_arrived();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// As it is.
-impl AsyncWrite for Begun {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::StatusCode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -19,15 +20,6 @@ const BACKLOG: u32 = 1024;
 
 /// After an error of `accept` that is none of the client's: the time in which a descriptor may come free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Whole, so that nothing is made for a client that is one too many.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/json\r\n\
-    retry-after: 1\r\n\
-    connection: close\r\n\
-    content-length: 95\r\n\
-    \r\n\
-    {\"error\":\"as many connections are open as may be\",\"code\":\"connections_full\",\"requestId\":\"none\"}";
 
 /// The door cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +71,7 @@ pub async fn serve<A: Send + Sync + 'static>(listener: TcpListener, service: Arc
                     if connections.len() < service.limits().connections {
                         connections.spawn(attend(stream, service.clone(), closing.clone()));
                     } else {
-                        service.counters().refused.add();
-                        refuse(stream);
+                        refuse(stream, &service);
                     }
                 }
                 Err(error) => {
@@ -101,27 +92,14 @@ pub async fn serve<A: Send + Sync + 'static>(listener: TcpListener, service: Arc
 }
 
 /// Says why, if the socket takes it at once.
-fn refuse(stream: TcpStream) {
+fn refuse<A: Send + Sync + 'static>(stream: TcpStream, service: &Service<A>) {
+    service.counters().refused.add();
     if let Ok(mut stream) = stream.into_std() {
-        let _ = stream.write(FULL);
+        let _ = stream.write(&service.refuse_bytes(StatusCode::SERVICE_UNAVAILABLE));
     }
 }
 
 /// The connection that would have been accepted ended before; the next may be well.
 fn is_of_client(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_to_one_too_many_is_as_long_as_it_says() {
-        let text = str::from_utf8(FULL).expect("it is ASCII");
-        let (head, body) = text.split_once("\r\n\r\n").expect("it has a body");
-        assert!(head.ends_with(&format!("\r\ncontent-length: {}", body.len())), "the body has {}", body.len());
-        let body: serde_json::Value = serde_json::from_str(body).expect("it is JSON");
-        assert_eq!(body["code"], crate::code::CONNECTIONS_FULL.name);
-    }
 }

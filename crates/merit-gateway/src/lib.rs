@@ -5,12 +5,12 @@
 //!
 //! What a request meets, in order: the connection limit, the header limit in time and size, the host, the rate of its principal, the
 //! route, the method, the parameters, the content type, the body limit in time and size, and then the operation's handler, within the
-//! request limit. Whatever refuses answers `{ "error", "code", "requestId" }`; only bytes that are no HTTP get hyper's bare 400, 414 or
-//! 431 and the end of the connection.
+//! request limit. Whatever refuses answers `{ "error", "code", "requestId" }`, bytes that are no request too.
 //!
 //! The door does not know what an operation does: [`api`] holds the services, [`model`] what they read.
 
 pub mod api;
+mod begun;
 pub mod call;
 pub mod code;
 mod connection;

@@ -11,7 +11,8 @@ pub const BODY_BYTES: usize = 64 << 10;
 /// The times follow what slow clients need and slow attacks do not get: each names the phase that it ends. No phase is without one.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections open at once; one more is answered 503 and closed. Default 4,096: with 16 KiB of buffer each, 64 MiB.
+    /// Connections open at once; one more is answered 503 and closed. Default 4,096: each with a head begun
+    /// holds some 23 KiB, all of them 96 MiB.
     pub connections: usize,
     /// From the first byte of a head (of a connection: from its beginning) to the end of the head. Default 5 s.
     pub header: Duration,

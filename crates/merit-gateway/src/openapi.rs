@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 use crate::operation::{About, Body, Content, Operation, Response};
 use crate::parameter::{Parameter, Place};
 
+/// Whatever a header can hold, of a header whose value refuses nothing.
+const ANY_HEADER: &str = r"^[\t\u0020-\u007E\u0080-\u00FF]*$";
+
 /// The document, as JSON.
 pub(crate) fn document<A>(about: &About, operations: &[Operation<A>]) -> Bytes {
     let mut schemas =
@@ -149,14 +152,14 @@ fn request_id_header() -> Value {
 
 fn request_id() -> Value {
     json!({
-        "name": "X-Request-Id", "in": "header", "schema": { "type": "string" },
+        "name": "X-Request-Id", "in": "header", "schema": { "type": "string", "pattern": ANY_HEADER },
         "description": "A name for the request: 1 to 128 of `A-Z a-z 0-9 . _ -`. Another is made where none or no such is given.",
     })
 }
 
 fn traceparent() -> Value {
     json!({
-        "name": "traceparent", "in": "header", "schema": { "type": "string" },
+        "name": "traceparent", "in": "header", "schema": { "type": "string", "pattern": ANY_HEADER },
         "description": "W3C Trace Context level 1. A valid one comes back; an invalid one counts as none.",
     })
 }
@@ -170,7 +173,7 @@ fn idempotency_key() -> Value {
 
 fn prefer() -> Value {
     json!({
-        "name": "Prefer", "in": "header", "schema": { "type": "string" },
+        "name": "Prefer", "in": "header", "schema": { "type": "string", "pattern": ANY_HEADER },
         "description": "`return=representation` asks for the whole of what was made, where the operation can give it.",
     })
 }

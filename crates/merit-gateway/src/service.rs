@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use matchit::Params;
 use tokio::time::timeout;
 
@@ -121,6 +121,21 @@ impl<A: Send + Sync + 'static> Service<A> {
         }
         in_flight.answered();
         Ok(response)
+    }
+
+    /// The whole answer on HTTP/1 to what is no request, and the end of its connection.
+    pub(crate) fn refuse_bytes(&self, status: StatusCode) -> Vec<u8> {
+        let request_id = self.ids.of(&HeaderMap::new());
+        let reply = not_a_request(status).reply(request_id.as_str());
+        self.counters.answered(None, reply.status);
+        let mut bytes = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\n").into_bytes();
+        for (name, value) in &reply.headers {
+            bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        let rest = format!("x-request-id: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", request_id.as_str(), reply.body.len());
+        bytes.extend_from_slice(rest.as_bytes());
+        bytes.extend_from_slice(&reply.body);
+        bytes
     }
 
     /// The operation that a request is for, by its index.
@@ -288,6 +303,17 @@ fn response(method: &Method, reply: Reply) -> Response<Full<Bytes>> {
 
 fn within(size: u64, limit: usize) -> bool {
     usize::try_from(size).is_ok_and(|size| size <= limit)
+}
+
+/// By the status that says what it is instead.
+fn not_a_request(status: StatusCode) -> Refusal {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Refusal { retry_after: Some(1), ..Refusal::new(status, code::CONNECTIONS_FULL, "as many connections are open as may be") }
+        }
+        StatusCode::BAD_REQUEST => Refusal::new(status, code::REQUEST_INVALID, "the bytes are no HTTP request"),
+        _ => Refusal::new(status, code::HEAD_TOO_LARGE, "the request line and headers are too long or too many"),
+    }
 }
 
 fn rate_limited(seconds: u32) -> Refusal {
