@@ -124,15 +124,16 @@ impl Directory {
 
     /// Another directory that holds the log of this one after `change`, and no state but that of the base.
     pub fn changed(&self, change: impl FnOnce(&mut Dump)) -> Directory {
-        self.copied(BASE, |key| key != "checkpoint", change)
+        self.copied(BASE, change)
     }
 
     /// Another directory that holds the log of this one after `change`, and its state as it is.
     pub fn changed_under_its_state(&self, change: impl FnOnce(&mut Dump)) -> Directory {
-        self.copied(&[], |_| true, change)
+        self.copied(&[], change)
     }
 
-    fn copied(&self, state: &[u8], has_meta: fn(&str) -> bool, change: impl FnOnce(&mut Dump)) -> Directory {
+    /// With the state rows under a prefix.
+    fn copied(&self, state: &[u8], change: impl FnOnce(&mut Dump)) -> Directory {
         let mut entries = self.dump();
         change(&mut entries);
         let topology = dump::topology(&self.topology);
@@ -150,8 +151,7 @@ impl Directory {
             }
         }
         let from = Store::open_to_read(&self.data()).unwrap_or_else(|error| panic!("{error}"));
-        let rows = from.meta_under("").unwrap_or_else(|error| panic!("{error}"));
-        commit.meta = rows.into_iter().filter(|(key, _)| has_meta(key)).collect();
+        commit.meta = from.meta_under("").unwrap_or_else(|error| panic!("{error}"));
         let copied = from.state_rows(state, |key, row| commit.state.push(([state, key].concat(), row.to_vec())));
         copied.unwrap_or_else(|error| panic!("{error}"));
         let copy = Directory::with_topology(self.topology.clone());

@@ -19,6 +19,7 @@ fn nothing_breaks_a_rule_in_two_thousand_seeds() {
         "ReviewRequired",
         "AllocationConfirmed",
         "AllocationReleased",
+        "AllocationPreempted",
         "AllocationOutcome",
         "Recheck",
         "RetrainQueued",

@@ -135,6 +135,8 @@ pub trait Store {
     fn checkpoint(&mut self, put: PutRow<'_>);
     /// Forgets everything and goes on from these rows, which hold what it wrote.
     fn restore(&mut self, rows: Arc<dyn Rows>) -> Result<(), Fault>;
+    /// Reads every value that is not in memory, in one pass: where most are needed, that is far cheaper than one by one.
+    fn load(&mut self) -> Result<(), Fault>;
     /// Values that changed since the last checkpoint.
     fn changed(&self) -> usize;
     /// Bytes that it keeps in memory, about.
@@ -278,20 +280,7 @@ impl<V: Row> Table<V> {
 
     /// Every key and value, in no order that may reach an output; for tables of few keys.
     pub fn iter(&mut self) -> Result<impl Iterator<Item = (&str, &V)>, Fault> {
-        if let Some(cold) = self.cold.take() {
-            let mut names: Vec<Box<str>> = Vec::new();
-            cold.of_store(V::STORE, &mut |key, _, _| {
-                if names.last().is_none_or(|last| **last != *key) {
-                    names.push(key.into());
-                }
-                Ok(())
-            })?;
-            self.cold = Some(cold);
-            for name in names {
-                self.read(&Key::new(&name))?;
-            }
-            self.cold = None;
-        }
+        Store::load(self)?;
         let values = self.entries.iter().filter(|entry| entry.bytes > 0);
         Ok(values.map(|entry| (entry.name.text(), &entry.value)))
     }
@@ -326,6 +315,15 @@ impl<V: Row> Table<V> {
         }
         entry.value.loaded(&mut self.shared);
         Ok(Some(self.insert(entry)))
+    }
+
+    /// Takes a value that was read, unless it is in memory and may have changed there.
+    fn take_back(&mut self, read: Option<Entry<V>>) {
+        let known = |entry: &Entry<V>| self.find(&Key { name: entry.name.text(), hash: entry.hash }).is_some();
+        if let Some(mut entry) = read.filter(|entry| !known(entry)) {
+            entry.value.loaded(&mut self.shared);
+            self.insert(entry);
+        }
     }
 
     fn insert(&mut self, mut entry: Entry<V>) -> u32 {
@@ -381,6 +379,20 @@ impl<V: Row> Store for Table<V> {
 
     fn restore(&mut self, rows: Arc<dyn Rows>) -> Result<(), Fault> {
         *self = Table { cold: Some(rows), ..Table::default() };
+        Ok(())
+    }
+
+    fn load(&mut self) -> Result<(), Fault> {
+        let Some(cold) = self.cold.take() else { return Ok(()) };
+        let mut read: Option<Entry<V>> = None;
+        cold.of_store(V::STORE, &mut |name, part, bytes| {
+            if read.as_ref().is_none_or(|entry| !entry.name.is(name)) {
+                let next = Entry::new(&Key::new(name));
+                self.take_back(read.replace(next));
+            }
+            read.as_mut().map_or(Ok(()), |entry| load(&mut entry.value, name, part, bytes))
+        })?;
+        self.take_back(read);
         Ok(())
     }
 
@@ -452,6 +464,10 @@ impl<V: Row> Store for Single<V> {
         *self = Single::default();
         rows.of_key(V::STORE, "", &mut |key, part, bytes| load(&mut self.value, key, part, bytes))?;
         self.value.loaded(&mut V::Shared::default());
+        Ok(())
+    }
+
+    fn load(&mut self) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -65,7 +65,11 @@ failpoints! {
     CheckpointTask "checkpoint.task"
     /// Every row and the position are gathered.
     CheckpointGathered "checkpoint.gathered"
-    /// A commit with a checkpoint is written, and nobody was told.
+    /// A commit with a checkpoint is written; of the checkpoint nothing is.
+    CheckpointDue "checkpoint.due"
+    /// The rows of a checkpoint are in a table that the store does not know.
+    CheckpointBuilt "checkpoint.built"
+    /// The checkpoint is in the store, and nobody was told.
     CheckpointWritten "checkpoint.written"
     /// The records of a commit are still in the log's buffers.
     CommitBegins "commit.begins"

@@ -4,9 +4,13 @@
 //! |---|---|---|
 //! | `log` | topic, 0, partition (u32), base offset (u64) | a batch ([`crate::frame`]) |
 //! | `state` | sub-topology, 0, partition (u32), store, 0, length of the key (u16), key, part (u32) | a row, written at checkpoints |
-//! | `meta` | a word | where log, checkpoint and sources stand |
+//! | `state` | 0, 0, a word | where the checkpoint stands |
+//! | `meta` | a word | where log and sources stand |
 //!
 //! Integers are big-endian, so that keys sort as they should.
+//!
+//! A commit is one synced batch. A checkpoint comes behind its commit, as one table of sorted rows that the store takes in whole or
+//! not at all: it passes by the write-ahead log, which is what a start reads again, and by the memory of tables to come.
 
 mod acknowledged;
 mod copy;
@@ -25,10 +29,11 @@ use crate::pruned::Pruned;
 use crate::{Failpoint, RuntimeError, backup};
 use acknowledged::Acknowledged;
 use rocksdb::{
-    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IteratorMode, Options, ReadOptions, SliceTransform,
-    UniversalCompactOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IngestExternalFileOptions, IteratorMode, Options,
+    ReadOptions, SliceTransform, SstFileWriter, UniversalCompactOptions, WriteBatch, WriteOptions,
 };
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 const FORMAT: &str = "1";
@@ -48,6 +53,8 @@ pub struct Store {
     db: DB,
     path: PathBuf,
     write: WriteOptions,
+    /// Commits so far.
+    commits: AtomicU64,
     /// Where commits are synced.
     acknowledged: Option<Acknowledged>,
     pruned: Pruned,
@@ -55,17 +62,31 @@ pub struct Store {
     unread: Mutex<Option<RuntimeError>>,
 }
 
+/// Rows of state by key, each key once; an empty row deletes.
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The row of the meta family that belongs to the checkpoint, and stands with its state.
+const OF_CHECKPOINT: &str = "checkpoint";
+
+/// The table of a checkpoint before the store takes it in.
+const CHECKPOINT_FILE: &str = "checkpoint.sst";
+
+/// The row of the log and the meta family that counts commits: what is lost of either is missed.
+const COMMITS: &str = "\0commits";
+
 /// What one commit writes, all or nothing.
 #[derive(Default)]
 pub struct Commit {
     /// Batches: partition number, base offset, records, plain body.
     pub batches: Vec<(usize, u64, u32, Vec<u8>)>,
     /// State rows; an empty value deletes.
-    pub state: Vec<(Vec<u8>, Vec<u8>)>,
+    pub state: Rows,
     /// Meta rows.
     pub meta: Vec<(String, Vec<u8>)>,
     /// Answers to the commands in it, which are not written but told once it is done.
     pub answers: Vec<Vec<u8>>,
+    /// A checkpoint behind it: state rows, and the position that they stand for.
+    pub checkpoint: Option<(Rows, Vec<u8>)>,
     /// Batches to remove: partition number, and the offsets from and before which.
     pub pruned: Vec<(usize, u64, u64)>,
 }
@@ -116,26 +137,29 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
     log.set_level_zero_slowdown_writes_trigger(64);
     log.set_level_zero_stop_writes_trigger(128);
     log.set_write_buffer_size(64 << 20);
-    let mut state = Options::default();
-    state.set_compression_type(rocksdb::DBCompressionType::Lz4);
-    // A checkpoint writes many rows over again: they meet in memory and in few levels before they are merged on disk.
-    state.set_write_buffer_size(64 << 20);
-    state.set_level_zero_file_num_compaction_trigger(8);
-    state.set_max_bytes_for_level_base(512 << 20);
-    // The rows of a key are one prefix, so that a key without rows costs a look at filters.
-    state.set_prefix_extractor(SliceTransform::create("key", |row| &row[..row.len() - state::PART], Some(|row| row.len() > state::PART)));
-    state.set_memtable_prefix_bloom_ratio(0.05);
-    let mut table = BlockBasedOptions::default();
-    table.set_bloom_filter(10.0, false);
-    table.set_whole_key_filtering(false);
-    table.set_optimize_filters_for_memory(true);
-    state.set_block_based_table_factory(&table);
+    let state = state_options();
     let of = |name: &str| match name {
         "log" => log.clone(),
         "state" => state.clone(),
         _ => Options::default(),
     };
     FAMILIES.iter().map(|name| ColumnFamilyDescriptor::new(*name, of(name))).collect()
+}
+
+fn state_options() -> Options {
+    let mut state = Options::default();
+    state.set_compression_type(rocksdb::DBCompressionType::Lz4);
+    // A checkpoint writes many rows over again, in a table of its own: they are merged once some are there.
+    state.set_level_zero_file_num_compaction_trigger(8);
+    state.set_max_bytes_for_level_base(512 << 20);
+    // The rows of a key are one prefix, so that a key without rows costs a look at filters.
+    state.set_prefix_extractor(SliceTransform::create("key", |row| &row[..row.len() - state::PART], Some(|row| row.len() > state::PART)));
+    let mut table = BlockBasedOptions::default();
+    table.set_bloom_filter(10.0, false);
+    table.set_whole_key_filtering(false);
+    table.set_optimize_filters_for_memory(true);
+    state.set_block_based_table_factory(&table);
+    state
 }
 
 impl Store {
@@ -176,12 +200,18 @@ impl Store {
     fn new(db: DB, path: &Path, sync: Sync) -> Store {
         let mut write = WriteOptions::default();
         write.set_sync(sync == Sync::Disk);
-        Store { db, path: path.into(), write, acknowledged: None, pruned: Pruned::default(), unread: Mutex::default() }
+        let commits = AtomicU64::new(0);
+        Store { db, path: path.into(), write, commits, acknowledged: None, pruned: Pruned::default(), unread: Mutex::default() }
     }
 
     /// Refuses a store that ends before what was acknowledged when it was opened.
     fn check_whole(self, acknowledged: u64) -> Result<Store, RuntimeError> {
-        let found = self.db.latest_sequence_number();
+        let counted = |family| -> Result<u64, RuntimeError> {
+            let row = self.db.get_cf(self.family(family), COMMITS).map_err(failed("read"))?;
+            Ok(row.and_then(|row| row.try_into().ok()).map_or(0, u64::from_be_bytes))
+        };
+        let found = counted("log")?.min(counted("meta")?);
+        self.commits.store(found, Ordering::Relaxed);
         match found < acknowledged {
             true => Err(RuntimeError::CutShort { path: self.path.clone(), found, acknowledged }),
             false => Ok(self),
@@ -238,7 +268,12 @@ impl Store {
             }
         }
         for (key, row) in &commit.meta {
-            batch.put_cf(self.family("meta"), key, row);
+            let (family, key) = self.place(key);
+            batch.put_cf(family, key, row);
+        }
+        let number = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
+        for family in ["log", "meta"] {
+            batch.put_cf(self.family(family), COMMITS, number.to_be_bytes());
         }
         for (partition, from, to) in &commit.pruned {
             let partition = &partitions[*partition];
@@ -247,13 +282,50 @@ impl Store {
         Failpoint::CommitPacked.pass();
         self.db.write_opt(batch, &self.write).map_err(failed("commit to"))?;
         Failpoint::CommitSynced.pass();
-        let told = self.acknowledged.as_ref().map_or(Ok(()), |file| file.write(self.db.latest_sequence_number()));
+        self.acknowledge(number)
+    }
+
+    fn acknowledge(&self, commits: u64) -> Result<(), RuntimeError> {
+        let told = self.acknowledged.as_ref().map_or(Ok(()), |file| file.write(commits));
         told.map_err(|error| RuntimeError::Store { attempt: "acknowledge a commit of", cause: error.to_string() })
+    }
+
+    /// Writes a checkpoint, all or nothing, and waits for the disk; the commit that it belongs to is there.
+    pub fn checkpoint(&self, mut rows: Rows, position: Vec<u8>) -> Result<(), RuntimeError> {
+        Failpoint::CheckpointDue.pass();
+        rows.push((self.place(OF_CHECKPOINT).1, position));
+        rows.sort_unstable();
+        let path = self.path.join(CHECKPOINT_FILE);
+        // What a crash left may be a second name of a table that the store has: it loses its name, not its bytes.
+        let _ = std::fs::remove_file(&path);
+        let options = state_options();
+        let mut table = SstFileWriter::create(&options);
+        let written = table.open(&path).and_then(|()| {
+            rows.iter().try_for_each(|(key, row)| if row.is_empty() { table.delete(key) } else { table.put(key, row) })?;
+            table.finish()
+        });
+        written.map_err(failed("write a checkpoint of"))?;
+        Failpoint::CheckpointBuilt.pass();
+        let mut how = IngestExternalFileOptions::default();
+        how.set_move_files(true);
+        let taken = self.db.ingest_external_file_cf_opts(self.family("state"), &how, vec![path]);
+        taken.map_err(failed("write a checkpoint of"))?;
+        Failpoint::CheckpointWritten.pass();
+        self.acknowledge(self.commits.load(Ordering::Relaxed))
+    }
+
+    /// Where a row of the meta family is.
+    fn place(&self, key: &str) -> (&rocksdb::ColumnFamily, Vec<u8>) {
+        match key == OF_CHECKPOINT {
+            true => (self.family("state"), [&[0, 0], key.as_bytes()].concat()),
+            false => (self.family("meta"), key.into()),
+        }
     }
 
     /// A row of the meta family.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, RuntimeError> {
-        self.db.get_cf(self.family("meta"), key).map_err(failed("read"))
+        let (family, key) = self.place(key);
+        self.db.get_cf(family, key).map_err(failed("read"))
     }
 
     /// Rows of the meta family whose key starts with a prefix.

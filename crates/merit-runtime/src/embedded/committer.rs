@@ -40,19 +40,18 @@ impl Committer {
                 Failpoint::CommitPacking.pass();
                 let written = store.commit(&mut commit, &layout.partitions);
                 Failpoint::CommitWritten.pass();
-                if !commit.state.is_empty() {
-                    Failpoint::CheckpointWritten.pass();
-                }
-                let committed = (written.is_ok() && follower.is_some()).then(|| {
-                    let answers = std::mem::take(&mut commit.answers);
-                    Committed { batches: std::mem::take(&mut commit.batches), answers }
-                });
-                // The worker is told first: whoever follows takes their own time.
-                if send.send(written.map(|()| commit.batches)).is_err() {
+                let Commit { batches, answers, checkpoint, .. } = commit;
+                let batches = match (&written, &mut follower) {
+                    (Ok(()), Some(follower)) => {
+                        follower(Committed { batches, answers });
+                        Vec::new()
+                    }
+                    _ => batches,
+                };
+                // Nobody but a start waits for state.
+                let written = written.and_then(|()| checkpoint.map_or(Ok(()), |(rows, position)| store.checkpoint(rows, position)));
+                if send.send(written.map(|()| batches)).is_err() {
                     break;
-                }
-                if let (Some(follower), Some(committed)) = (&mut follower, committed) {
-                    follower(committed);
                 }
             }
         });

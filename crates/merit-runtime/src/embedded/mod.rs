@@ -22,7 +22,7 @@ pub use replay::{Replayed, replay};
 
 use crate::layout::{Layout, Registered};
 use crate::lineage::Cause;
-use crate::store::{Commit, Store, Sync};
+use crate::store::{Commit, Rows, Store, Sync};
 use crate::task::{Outgoing, Publisher, Task};
 use crate::{Difference, Failpoint, RuntimeError, frame};
 use merit_audit::Signer;
@@ -244,8 +244,8 @@ impl Engine {
             newest: EventTime::MIN,
             checkpoint_inputs: options.checkpoint_inputs.unwrap_or(topology.runtime.checkpoint_inputs),
             look_ahead: options.commit_records.map_or(LOOK_AHEAD, |records| LOOK_AHEAD.min(records.max(1) as usize)),
-            unsaved: 0,
-            checkpoint_due: refolded > 0,
+            unsaved: refolded,
+            checkpoint_due: false,
             state_bytes: usize::try_from(topology.runtime.state_bytes).unwrap_or(usize::MAX),
             saved: false,
             evicted: 0,
@@ -385,15 +385,16 @@ impl Engine {
     }
 
     /// Commits everything taken so far, with `meta` beside it; waits for the commit before this one.
-    pub fn commit(&mut self, meta: Vec<(String, Vec<u8>)>) -> Result<(), RuntimeError> {
+    pub fn commit(&mut self, mut meta: Vec<(String, Vec<u8>)>) -> Result<(), RuntimeError> {
         self.flush()?;
         self.evict()?;
-        let mut commit = Commit { meta, ..Commit::default() };
         self.checkpoint_due |= self.tail_is_long();
-        if self.checkpoint_due {
-            self.checkpoint(&mut commit);
+        let checkpoint = self.checkpoint_due.then(|| self.checkpoint());
+        if checkpoint.is_some() {
+            // With the records, not with the state: who refolds them must be who computed them.
+            meta.push(("logic".into(), self.appender.options.logic_version.to_string().into()));
         }
-        self.appender.commit(commit)
+        self.appender.commit(Commit { meta, checkpoint, ..Commit::default() })
     }
 
     /// Whether a start would take about as long as it may. A value that changed is read from disk then, which takes about as long
@@ -420,16 +421,18 @@ impl Engine {
         Ok(())
     }
 
-    fn checkpoint(&mut self, commit: &mut Commit) {
+    /// Changed rows, and the position that they stand for.
+    fn checkpoint(&mut self) -> (Rows, Vec<u8>) {
         Failpoint::CheckpointBegins.pass();
+        let mut rows = Rows::new();
         for task in &mut self.tasks {
-            task.checkpoint(&mut |key, row| commit.state.push((key, row.to_vec())));
+            task.checkpoint(&mut |key, row| rows.push((key, row.to_vec())));
             Failpoint::CheckpointTask.pass();
         }
-        commit.meta.push(("checkpoint".into(), self.appender.log.ends_row(&self.appender.layout)));
-        commit.meta.push(("logic".into(), self.appender.options.logic_version.to_string().into()));
+        let position = self.appender.log.ends_row(&self.appender.layout);
         (self.unsaved, self.checkpoint_due, self.saved) = (0, false, true);
         Failpoint::CheckpointGathered.pass();
+        (rows, position)
     }
 
     /// Waits until what was committed is on disk.

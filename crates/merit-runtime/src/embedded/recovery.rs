@@ -12,6 +12,9 @@ use merit_core::record::{Lineage, LogEnds};
 use merit_core::{Datum, Rows};
 use std::sync::Arc;
 
+/// Rows that are read in one pass in the time in which one input of a tail reads its own one by one, about.
+const ROWS_AN_INPUT: u64 = 16;
+
 /// Whether another version of the logic made the checkpoint; refuses if it also wrote something behind that.
 pub(super) fn is_upgraded(store: &Store, logic_version: u32) -> Result<bool, RuntimeError> {
     let found = store.meta("logic")?;
@@ -66,8 +69,13 @@ pub(super) fn recover(
     let mut gaps = gaps(store, layout, &from)?;
     gaps.extend(more);
     let mut refolded = 0;
+    let tail: u64 = layout.tasks.iter().map(|task| log.end(task.input) - from.end(task.input)).sum();
+    let ahead = store.state_is_small(tail * ROWS_AN_INPUT)?;
     for (number, task) in tasks.iter_mut().enumerate() {
         task.restore(&rows_of(store, layout, number, &[]))?;
+        if ahead {
+            task.load()?;
+        }
         let input = layout.tasks[number].input;
         let inputs = &layout.partitions[input];
         let mut comparison = Comparison::of_task(store, layout, number, &from);

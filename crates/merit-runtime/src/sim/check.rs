@@ -175,6 +175,19 @@ impl Checker {
                 self.pools.entry(pool.pool.into()).or_default().capacity = pool.capacity;
                 Ok(())
             }
+            // A preemption is ordered and given back as an allocation is, from what others were granted.
+            Payload::AllocationPreempted(it) => {
+                for part in it.taken.iter() {
+                    let from = all.entry(part.allocation_id).or_default();
+                    from.delta = match from.delta.checked_sub(part.delta) {
+                        Some(left) => left,
+                        None => return broken("pool", format!("allocation {} gives more than it has", part.allocation_id)),
+                    };
+                    from.ended |= from.delta == 0;
+                }
+                all.insert(it.allocation_id, Life { requested: 1, approved: 1, delta: it.delta, ..Life::default() });
+                Ok(())
+            }
             Payload::AllocationRequested(it) => life(all, it.allocation_id, |life| life.requested += 1),
             Payload::AllocationApproved(it) => {
                 life(all, it.allocation_id, |life| life.approved += 1)?;

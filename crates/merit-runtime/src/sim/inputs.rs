@@ -5,7 +5,7 @@ use super::chance::Fault;
 use crate::frame::Frame;
 use crate::layout::Layout;
 use merit_core::record::{
-    Action, AssignEntity, CreateRetrain, DefinePool, EvalReport, Metric, PoolState, ProposePromotion, RawReport, SetQuota, Tick,
+    Action, AssignEntity, CreateRetrain, DefinePool, EvalReport, Metric, PoolState, Preempt, ProposePromotion, RawReport, SetQuota, Tick,
 };
 use merit_core::{Datum, EventTime, Fixed, Head, Key, List, Payload};
 use std::rc::Rc;
@@ -43,7 +43,8 @@ impl Inputs {
             81..83 => self.propose(broker, layout, now),
             83..86 => self.size_pool(broker, layout, now),
             86..90 => self.size_quota(broker, layout, now),
-            90..92 => self.retrain(broker, layout, now),
+            90..92 => self.preempt(broker, layout, now),
+            92..94 => self.retrain(broker, layout, now),
             _ => self.tick(broker, layout),
         }
     }
@@ -141,6 +142,13 @@ impl Inputs {
         let division = format!("division-{}", broker.chance.below(3));
         let nominal = 1_000 * broker.chance.below(4);
         self.append_to_pool(broker, layout, now, Payload::SetQuota(&SetQuota { pool: POOL, division_id: &division, nominal }));
+    }
+
+    fn preempt(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
+        let agent = format!("agent-{}", broker.chance.below(AGENTS));
+        let delta = 500 * (1 + broker.chance.below(3));
+        let preempt = Preempt { agent_id: &agent, pool: POOL, delta, reason: "others need them", requested_by: "person" };
+        self.append_to_pool(broker, layout, now, Payload::Preempt(&preempt));
     }
 
     fn retrain(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {

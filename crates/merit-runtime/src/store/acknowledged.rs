@@ -15,8 +15,8 @@ use xxhash_rust::xxh3::xxh3_64;
 datum! {
     /// What was on disk when the last commit was acknowledged.
     Ends<'a> {
-        /// The store's sequence number.
-        sequence: u64,
+        /// Commits of the store.
+        commits: u64,
         /// Name of its manifest.
         manifest: &'a str,
         /// Bytes of its manifest.
@@ -48,7 +48,7 @@ pub(super) fn exists(directory: &Path) -> bool {
     place(directory).exists()
 }
 
-/// The last sequence number that was acknowledged, 0 where nothing whole says it; refused where the manifest is shorter than it was.
+/// The number of commits that were acknowledged, 0 where nothing whole says it; refused where the manifest is shorter than it was.
 pub(super) fn read(directory: &Path) -> Result<u64, RuntimeError> {
     let bytes = std::fs::read(place(directory)).unwrap_or_default();
     let told = bytes.split_last_chunk::<8>().filter(|(ends, check)| **check == xxh3_64(ends).to_be_bytes());
@@ -62,7 +62,7 @@ pub(super) fn read(directory: &Path) -> Result<u64, RuntimeError> {
         let cause = format!("{} has {found} bytes, and {} of it were on disk", path.display(), ends.manifest_bytes);
         return Err(RuntimeError::Damaged { cause });
     }
-    Ok(ends.sequence)
+    Ok(ends.commits)
 }
 
 impl Acknowledged {
@@ -74,11 +74,11 @@ impl Acknowledged {
         Ok(Acknowledged { file, manifest, manifest_file })
     }
 
-    /// Says that everything up to a sequence number is on disk.
-    pub(super) fn write(&self, sequence: u64) -> io::Result<()> {
+    /// Says that so many commits are on disk.
+    pub(super) fn write(&self, commits: u64) -> io::Result<()> {
         let manifest_bytes = self.manifest_file.metadata()?.len();
         let mut bytes = Vec::new();
-        Ends { sequence, manifest: &self.manifest, manifest_bytes }.put(&mut bytes);
+        Ends { commits, manifest: &self.manifest, manifest_bytes }.put(&mut bytes);
         bytes.resize(LENGTH - 8, 0);
         let check = xxh3_64(&bytes);
         bytes.extend_from_slice(&check.to_be_bytes());

@@ -11,6 +11,12 @@ use std::sync::{Arc, PoisonError};
 pub(super) const PART: usize = 4;
 
 impl Store {
+    /// Whether there are no more state rows than that, about.
+    pub fn state_is_small(&self, rows: u64) -> Result<bool, RuntimeError> {
+        let estimate = self.db.property_int_value_cf(self.family("state"), "rocksdb.estimate-num-keys").map_err(failed("read"))?;
+        Ok(estimate.unwrap_or(u64::MAX) <= rows)
+    }
+
     /// Gives every state row of a store: key, part and row. `prefix` is that of [`state_prefix`].
     pub fn state(&self, prefix: &[u8], each: impl FnMut(&str, u32, &[u8]) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
         self.parsed_rows(prefix, prefix, total_order(), each)

@@ -71,6 +71,17 @@ impl Task {
         total
     }
 
+    /// Reads every value of its stores.
+    pub fn load(&mut self) -> Result<(), RuntimeError> {
+        let (mut loaded, stopped) = (Ok(()), self.name());
+        self.stores(&mut |store| {
+            if loaded.is_ok() {
+                loaded = store.load();
+            }
+        });
+        loaded.map_err(|fault| RuntimeError::Stopped { task: stopped, offset: 0, fault })
+    }
+
     /// Has each store forget values until it keeps its share of `limit` in `bytes`; `rows` are those of the last finished
     /// checkpoint. Returns how many were forgotten.
     pub fn evict(&mut self, limit: usize, bytes: usize, rows: &Arc<dyn Rows>) -> u64 {
