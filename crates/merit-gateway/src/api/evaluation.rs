@@ -1,7 +1,7 @@
 //! The evaluation service: reports in, scores and promotions out.
 
 use super::allocation::{check, milli_gpus};
-use super::app::{Answer as Led, App, Order, Posted, Taken, digest, failed, once, record_in};
+use super::app::{Answer as Led, App, Order, Posted, Taken, digest, failed, key_reused, once, record_in};
 use super::list::{CURSOR, LIMIT, Page, Range};
 use super::wire::{AgentScore, Decimal, PastScore, PromotionEvent, RetrainJob, Time};
 use super::{code, trace};
@@ -348,7 +348,7 @@ struct Submitted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     promotion: Option<PromotionEvent<'a>>,
     /// The report came after its time had been closed; it counts in no window, and the score is the last one.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     late: bool,
 }
 
@@ -360,7 +360,7 @@ fn submit(app: Arc<App>, call: Call) -> Answer {
     Box::pin(async move {
         let (posted, location) = READER.with_borrow_mut(|reader| post_report(&app, &call, reader))?;
         match app.taken(posted).await? {
-            Taken::Answered(led) => submitted(&app, &led),
+            Taken::Answered(led) => submitted(&app, &led, call.idempotency_key.is_some()),
             Taken::Later => later(&location()),
         }
     })
@@ -389,8 +389,12 @@ fn unreadable(unreadable: Unreadable) -> Refusal {
     Refusal::new(status, unreadable.rule, unreadable.detail)
 }
 
-fn submitted(app: &App, led: &Led) -> Result<Reply, Refusal> {
+/// The answer to a report; `by_key`: its id is an `Idempotency-Key`.
+fn submitted(app: &App, led: &Led, by_key: bool) -> Result<Reply, Refusal> {
     if let Some(rejected) = led.first(Kind::Rejected).and_then(|(_, payload)| Rejected::decode(payload)) {
+        if by_key && rejected.rule == "id_reused" {
+            return Err(key_reused());
+        }
         let rule = app.rule(rejected.rule, code::REPORT_REFUSED);
         return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, rule, rejected.detail.to_owned()));
     }
@@ -413,7 +417,7 @@ fn first_answer(app: &App, duplicate: &ReportDuplicate<'_>) -> Result<Reply, Ref
     let found = app.graph().score_of_report(duplicate.agent_id, duplicate.offset).map_err(|error| failed(&error))?;
     let Some((id, payload)) = found else {
         // It counts in no window, as it did not then.
-        return with_last_score(app, report_id, duplicate.agent_id);
+        return Ok(with_last_score(app, report_id, duplicate.agent_id)?.with(REPLAYED, HeaderValue::from_static("true")));
     };
     let score = ScoreUpdated::decode(&payload);
     let proposals = app.graph().resting_on(id).map_err(|error| failed(&error))?;
