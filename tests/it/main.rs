@@ -13,6 +13,8 @@ mod crash_recovery;
 mod damage;
 mod equality;
 mod errors;
+mod http_acceptance;
+mod http_once;
 mod import;
 mod kill;
 mod lineage;
