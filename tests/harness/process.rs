@@ -194,6 +194,11 @@ impl Running {
         self.end()
     }
 
+    /// Sends SIGKILL, and waits for nothing.
+    pub fn send_kill(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::KILL).expect("a child can be killed");
+    }
+
     /// Kills it, if it still runs, and looks at nothing.
     pub fn abandon(mut self) {
         // What has ended needs no killing.

@@ -3,13 +3,19 @@
 use crate::directory::Directory;
 use crate::process::{Call, Done, HANG, Running};
 use serde_json::Value;
+use std::ops::Deref;
 use ureq::http::{HeaderMap, Request};
 use ureq::{Agent, Body};
 
-/// The services of one process.
+/// The services of one process, called as a [`Client`] calls them.
 pub struct Server {
     /// None behind its end.
     running: Option<Running>,
+    client: Client,
+}
+
+/// Calls the services; by threads side by side, too.
+pub struct Client {
     /// `http://HOST:PORT` of the evaluation service.
     pub evaluation: String,
     /// That of the allocation service.
@@ -46,9 +52,43 @@ impl Server {
         let address = |name: &str| format!("http://{}", said[name].as_str().unwrap_or_else(|| panic!("no {name} in {line}")));
         let configuration = Agent::config_builder().http_status_as_error(false).timeout_global(Some(HANG)).max_redirects(0);
         let agent = configuration.allow_non_standard_methods(true).build().into();
-        Ok(Server { running: Some(running), evaluation: address("evaluation"), allocation: address("allocation"), agent })
+        let client = Client { evaluation: address("evaluation"), allocation: address("allocation"), agent };
+        Ok(Server { running: Some(running), client })
     }
 
+    /// Tells it to end, and checks that it does so well.
+    pub fn stop(mut self) -> Done {
+        let done = self.running.take().expect("it runs").terminate();
+        assert_eq!(done.code, Some(0), "{done:#?}");
+        assert!(done.out.contains(r#"{"stopped":true}"#), "{done:#?}");
+        done
+    }
+
+    /// Kills it while others call it.
+    pub fn kill_under_load(&self) {
+        self.running.as_ref().expect("it runs").send_kill();
+    }
+
+    /// Kills it at once.
+    pub fn kill(mut self) {
+        assert!(self.running.take().expect("it runs").kill(), "it ended by itself");
+    }
+
+    /// Tells it to end, if it still runs, and gives how it ended.
+    pub fn end(mut self) -> Done {
+        self.running.take().expect("it runs").terminate()
+    }
+}
+
+impl Deref for Server {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Client {
     /// The service that a path belongs to.
     pub fn base(&self, path: &str) -> &str {
         if path.starts_with("/alloc") { &self.allocation } else { &self.evaluation }
@@ -96,24 +136,6 @@ impl Server {
         };
         let (head, mut body): (_, Body) = response.into_parts();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, text: body.read_to_string()? })
-    }
-
-    /// Tells it to end, and checks that it does so well.
-    pub fn stop(mut self) -> Done {
-        let done = self.running.take().expect("it runs").terminate();
-        assert_eq!(done.code, Some(0), "{done:#?}");
-        assert!(done.out.contains(r#"{"stopped":true}"#), "{done:#?}");
-        done
-    }
-
-    /// Kills it at once.
-    pub fn kill(mut self) {
-        assert!(self.running.take().expect("it runs").kill(), "it ended by itself");
-    }
-
-    /// Tells it to end, if it still runs, and gives how it ended.
-    pub fn end(mut self) -> Done {
-        self.running.take().expect("it runs").terminate()
     }
 }
 
