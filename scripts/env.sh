@@ -10,6 +10,8 @@ need_packages() {
     command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(build-essential)
     compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/*/libclang*.so*' | grep -vq cpp || missing+=(libclang-dev)
     command -v strace >/dev/null || missing+=(strace)
+    command -v curl >/dev/null || missing+=(curl)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     [ "${#missing[@]}" -eq 0 ] && return
     echo "installing ${missing[*]}" >&2
     local as_root=()

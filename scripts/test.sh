@@ -7,3 +7,4 @@ cargo fmt --all --check
 cargo clippy --locked --release --workspace --all-targets -- -D warnings
 cargo build --locked --release --workspace
 cargo test --locked --release --workspace
+scripts/schemathesis.sh

@@ -8,6 +8,7 @@ use merit_core::Datum;
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::Layout;
 use merit_runtime::store::{BASE, Commit, Store, Sync};
+use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -49,11 +50,12 @@ impl Directory {
         directory
     }
 
-    /// A copy of this one as its files are.
+    /// A copy of this one as its files are, without its read models.
     pub fn copy(&self) -> Directory {
         let copy = Directory::with_topology(self.topology.clone());
         std::fs::create_dir(copy.data()).expect("a new directory");
-        for file in std::fs::read_dir(self.data()).expect("a data directory").flatten() {
+        let files = std::fs::read_dir(self.data()).expect("a data directory").flatten();
+        for file in files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_file())) {
             std::fs::copy(file.path(), copy.data().join(file.file_name())).expect("a file can be copied");
         }
         copy
@@ -87,6 +89,29 @@ impl Directory {
     /// An import of the real trace.
     pub fn import_trace(&self) -> Call {
         self.import([trace()]).with(["--mapping"]).with([trace_mapping()])
+    }
+
+    /// The services on it, on ports that the system chooses.
+    pub fn serve(&self) -> Call {
+        let call = self.call(["run"]).with(["--audit-key"]).with([self.key()]);
+        ["EVAL_ENGINE_ADDR", "RESOURCE_ALLOCATOR_ADDR", "MERIT_OPS_ADDR"].iter().fold(call, |call, name| call.env(name, "127.0.0.1:0"))
+    }
+
+    /// Every record of a topic as `merit log cat` shows it.
+    pub fn records(&self, topic: &str) -> Vec<Value> {
+        self.call(["log", "cat", topic]).ok().lines()
+    }
+
+    /// The records of one type.
+    pub fn records_of(&self, topic: &str, kind: &str) -> Vec<Value> {
+        self.records(topic).into_iter().filter(|record| record["type"] == kind).collect()
+    }
+
+    /// Checks that the log is whole: it verifies, and computing it again gives every record.
+    pub fn is_whole(&self) {
+        self.call(["audit", "verify"]).ok();
+        let replayed = self.replay();
+        assert_eq!(replayed.code, Some(0), "{replayed:#?}");
     }
 
     /// Applies pools.

@@ -1,7 +1,7 @@
 //! What the integration tests share.
 //!
-//! [`process`] runs the program, [`directory`] gives it a data directory, [`dump`] reads every record of one, [`reports`] makes inputs,
-//! [`random`] draws from a seed. It calls the libraries of Merit to look at a log, never to decide what a log should hold.
+//! [`process`] runs the program, [`directory`] gives it a data directory, [`server`] calls its HTTP services, [`dump`] reads every record
+//! of a directory, [`reports`] makes inputs, [`random`] draws from a seed. It calls the libraries of Merit to look at a log, never to decide what a log should hold.
 #![warn(missing_docs)]
 
 pub mod directory;
@@ -9,6 +9,7 @@ pub mod dump;
 pub mod process;
 pub mod random;
 pub mod reports;
+pub mod server;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 //! One file a topic. Build the program first: `cargo build --release --workspace`.
 
 mod answers;
+mod api_page;
 mod backup;
 mod bad_input;
 mod beside;
@@ -13,6 +14,9 @@ mod crash_recovery;
 mod damage;
 mod equality;
 mod errors;
+mod http_acceptance;
+mod http_models;
+mod http_once;
 mod import;
 mod kill;
 mod lineage;

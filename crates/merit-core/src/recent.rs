@@ -161,3 +161,103 @@ impl<S: StoreName> Row for Recent<S> {
         self.ring.capacity() * size_of::<Known>() + self.index.capacity() * 5
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{RowMap, Single, Store};
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    #[derive(Debug)]
+    struct Name;
+
+    impl StoreName for Name {
+        const NAME: &'static str = "recent";
+    }
+
+    fn known(number: u64) -> Known {
+        let mut id = [7; 16];
+        // Both halves: the index hashes the first one alone.
+        id[..8].copy_from_slice(&(number / 3).to_be_bytes());
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        Known { id, content: number.to_be_bytes(), offset: number }
+    }
+
+    /// What happens to a ring.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u64),
+        Resize(usize),
+        /// A checkpoint, after which a fresh ring goes on from the rows.
+        Restart,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let counts = prop_oneof![Just(1), Just(CHUNK as u64 - 1), Just(CHUNK as u64), 0..3 * CHUNK as u64];
+        let sizes = (1_usize..4).prop_map(|chunks| Step::Resize(chunks * CHUNK));
+        prop::collection::vec(prop_oneof![4 => counts.prop_map(Step::Insert), 1 => sizes, 2 => Just(Step::Restart)], 1..12)
+    }
+
+    /// Compares a ring with the newest inputs in their order.
+    fn check(ring: &Recent<Name>, newest: &VecDeque<u64>, next: u64) {
+        for number in newest {
+            let (place, found) = ring.find(&known(*number).id).unwrap_or_else(|| panic!("{number} of {newest:?} is forgotten"));
+            assert_eq!((ring.ring[place], *found), (known(*number), known(*number)));
+        }
+        let oldest = newest.front().copied().unwrap_or(next);
+        for number in (oldest.saturating_sub(CHUNK as u64)..oldest).chain([next]) {
+            assert_eq!(ring.find(&known(number).id), None, "{number} is remembered beside {newest:?}");
+        }
+        assert_eq!(ring.ring.len(), newest.len());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn the_newest_are_known_and_the_oldest_gives_way_through_every_checkpoint_and_size(steps in steps()) {
+            let (mut ring, mut rows) = (Single::<Recent<Name>>::default(), RowMap::default());
+            let (mut newest, mut capacity, mut next) = (VecDeque::new(), CHUNK, 0);
+            for step in steps {
+                match step {
+                    Step::Insert(count) => {
+                        for number in next..next + count {
+                            ring.write().insert(known(number));
+                            newest.push_back(number);
+                        }
+                        next += count;
+                    }
+                    Step::Resize(size) => {
+                        ring.write().resize(size);
+                        capacity = size;
+                    }
+                    Step::Restart => {
+                        rows.checkpoint(&mut ring);
+                        ring = Single::default();
+                        Store::restore(&mut ring, Arc::new(rows.clone())).expect("readable");
+                    }
+                }
+                newest.drain(..newest.len().saturating_sub(capacity));
+                check(ring.read(), &newest, next);
+            }
+        }
+    }
+
+    /// A checkpoint of a ring that took one input writes the row of its place and where the ring stands.
+    #[test]
+    fn a_checkpoint_writes_the_rows_that_changed() {
+        let mut ring = Single::<Recent<Name>>::default();
+        ring.write().resize(3 * CHUNK);
+        (0..3 * CHUNK as u64).for_each(|number| drop(ring.write().insert(known(number))));
+        let mut written = |ring: &mut Single<Recent<Name>>| {
+            let mut parts = Vec::new();
+            ring.checkpoint(&mut |_, part, _| parts.push(part));
+            parts
+        };
+        assert_eq!(written(&mut ring), [0, 1, 2, 3]);
+        ring.write().insert(known(u64::MAX));
+        assert_eq!(written(&mut ring), [0, 1], "it took the place of the oldest");
+    }
+}

@@ -149,8 +149,13 @@ pub(crate) fn once<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h 
 
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(value) = once(headers, "idempotency-key")? else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()));
+    let key = value.to_str().ok().filter(|key| is_idempotency_key(key));
     key.map(|key| Some(key.to_owned())).ok_or_else(|| Refusal::parameter("Idempotency-Key", "is not 1 to 255 visible ASCII characters"))
+}
+
+/// 1 to 255 visible ASCII characters.
+pub(crate) fn is_idempotency_key(key: &str) -> bool {
+    (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 pub(crate) fn prefers_representation(headers: &HeaderMap) -> bool {

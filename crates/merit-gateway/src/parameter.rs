@@ -22,6 +22,10 @@ pub enum Kind {
     Count { least: u64, most: u64 },
     /// One of these.
     Choice(&'static [&'static str]),
+    /// A time as RFC 3339 writes it, within 1970 to 9999.
+    Time,
+    /// 1 to `longest` bytes in hexadecimal.
+    Hex { longest: usize },
 }
 
 /// A parameter of an operation.
@@ -45,7 +49,11 @@ impl Kind {
                 Err(format!("is no integer from {least} to {most}"))
             }
             Kind::Choice(choices) if !choices.contains(&text) => Err(format!("is none of {}", choices.join(", "))),
-            Kind::Text { .. } | Kind::Count { .. } | Kind::Choice(_) => Ok(()),
+            Kind::Time if merit_sources::time::rfc3339(text).is_none() => Err("is not RFC 3339 within 1970 to 9999".to_owned()),
+            Kind::Hex { longest } if hex(text).is_none_or(|bytes| bytes.is_empty() || longest < bytes.len()) => {
+                Err(format!("is not 1 to {longest} bytes in hexadecimal"))
+            }
+            Kind::Text { .. } | Kind::Count { .. } | Kind::Choice(_) | Kind::Time | Kind::Hex { .. } => Ok(()),
         }
     }
 
@@ -56,6 +64,8 @@ impl Kind {
             }
             Kind::Count { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
             Kind::Choice(choices) => json!({ "type": "string", "enum": choices }),
+            Kind::Time => json!({ "type": "string", "format": "date-time" }),
+            Kind::Hex { longest } => json!({ "type": "string", "pattern": "^([0-9A-Fa-f]{2})+$", "maxLength": 2 * longest }),
         }
     }
 }
@@ -63,6 +73,14 @@ impl Kind {
 /// Digits alone: `+5` is none.
 pub(crate) fn count(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// The bytes of a hexadecimal text.
+pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
+    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -74,6 +92,7 @@ mod tests {
         let text = Kind::Text { longest: 3 };
         let some = Kind::Count { least: 1, most: 100 };
         let window = Kind::Choice(&["1h", "24h"]);
+        let bytes = Kind::Hex { longest: 2 };
         for (kind, value, taken) in [
             (text, "äöü", true), // characters, not bytes
             (text, "abcd", false),
@@ -89,6 +108,15 @@ mod tests {
             (some, "99999999999999999999", false),
             (window, "24h", true),
             (window, "24H", false),
+            (Kind::Time, "2025-01-17T18:00:00Z", true),
+            (Kind::Time, "1969-12-31T23:59:59Z", false),
+            (Kind::Time, "2025-01-17", false),
+            (bytes, "00fF", true),
+            (bytes, "", false),
+            (bytes, "0", false),
+            (bytes, "0g", false),
+            (bytes, "é0", false),
+            (bytes, "000000", false),
         ] {
             assert_eq!(kind.check(value).is_ok(), taken, "{kind:?} {value:?}");
         }

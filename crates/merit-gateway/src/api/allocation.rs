@@ -1,11 +1,11 @@
 //! The allocation service: requests for GPUs, and what becomes of them.
 
 use super::app::{Answer as Led, App, Order, Taken, failed, once};
-use super::evaluation::{LATER, later, one_of, replayed};
+use super::evaluation::{LATER, agent_or_entity, later, one_of, replayed};
 use super::list::{CURSOR, LIMIT, Range};
-use super::wire::{AllocationRecord, Id, Pool, Quota, Status};
+use super::wire::{AllocationRecord, Id, Pool, Quota, Status, Whole};
 use super::{code, trace};
-use crate::call::Call;
+use crate::call::{Call, is_idempotency_key};
 use crate::model::key::{Key, Table, behind, last_id, take_name};
 use crate::model::row::{AllocationRow, Lifecycle, PoolRow, QuotaRow};
 use crate::operation::{Answer, Handle, Operation, Response, json, schema_of};
@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::strict;
 use hyper::{Method, StatusCode};
-use merit_core::record::{AllocationRequested, Approval, Approve, CommandRefused, Preempt, Reject, RequestAllocation};
+use merit_core::record::{AllocationRequested, Approval, Approve, CommandRefused, MAX_TEXT, Preempt, Reject, RequestAllocation};
 use merit_core::{Datum, Kind, MAX_NAME, Payload, Uuid};
 use merit_runtime::tables::Direction;
 use schemars::JsonSchema;
@@ -188,17 +188,23 @@ const PREEMPT: &str = r#"{
 /// Takes GPUs back.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = agent_or_entity)]
 struct Preemption {
     /// The entity that gives back; exactly one of `agentId` and `entityId` is there.
+    #[schemars(length(min = 1, max = MAX_NAME))]
     agent_id: Option<String>,
     /// The same by seed 000's name.
+    #[schemars(length(min = 1, max = MAX_NAME))]
     entity_id: Option<String>,
+    #[schemars(length(min = 1, max = MAX_NAME))]
     pool: String,
     /// Whole GPUs.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    delta: u64,
+    #[schemars(with = "u64", range(min = 1, max = 1_000_000))]
+    delta: Whole,
+    #[schemars(length(max = MAX_TEXT))]
     reason: String,
     /// A claim, kept beside who is authenticated; by default the same.
+    #[schemars(length(max = MAX_NAME))]
     requested_by: Option<String>,
 }
 
@@ -209,7 +215,7 @@ fn preempt(app: Arc<App>, call: Call) -> Answer {
         let command = Preempt {
             agent_id: &agent_id,
             pool: &asked.pool,
-            delta: milli_gpus("delta", asked.delta)?,
+            delta: milli_gpus("delta", asked.delta.0)?,
             reason: &asked.reason,
             requested_by: asked.requested_by.as_deref().unwrap_or(call.principal.name()),
         };
@@ -249,23 +255,31 @@ const REJECT: &str = r#"{
 /// A request for GPUs.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = agent_or_entity)]
 struct Request {
     /// The promotion behind it.
     promotion_id: Option<Id>,
     /// The entity that gets them; exactly one of `agentId` and `entityId` is there.
+    #[schemars(length(min = 1, max = MAX_NAME))]
     agent_id: Option<String>,
     /// The same by seed 000's name.
+    #[schemars(length(min = 1, max = MAX_NAME))]
     entity_id: Option<String>,
     /// The division that pays; else the entity's home.
+    #[schemars(length(min = 1, max = MAX_NAME))]
     division_id: Option<String>,
+    #[schemars(length(min = 1, max = MAX_NAME))]
     pool: String,
     /// Whole GPUs.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    delta: u64,
+    #[schemars(with = "u64", range(min = 1, max = 1_000_000))]
+    delta: Whole,
+    #[schemars(length(max = MAX_TEXT))]
     reason: String,
     /// A claim, kept beside who is authenticated; by default the same.
+    #[schemars(length(max = MAX_NAME))]
     requested_by: Option<String>,
     /// Seed 000's place of the `Idempotency-Key`, which comes first.
+    #[schemars(length(min = 1, max = 255), regex(pattern = "^[!-~]+$"))]
     idempotency_key: Option<String>,
 }
 
@@ -287,13 +301,16 @@ fn request(app: Arc<App>, call: Call) -> Answer {
             agent_id: &agent_id,
             division_id: asked.division_id.as_deref(),
             pool,
-            delta: milli_gpus("delta", asked.delta)?,
+            delta: milli_gpus("delta", asked.delta.0)?,
             reason: &asked.reason,
             requested_by: asked.requested_by.as_deref().unwrap_or(call.principal.name()),
             confidence: None,
             approval: Approval::Manual,
         };
         let in_body = asked.idempotency_key.as_deref();
+        if in_body.is_some_and(|key| !is_idempotency_key(key)) {
+            return Err(Refusal::value("idempotencyKey", "is not 1 to 255 visible ASCII characters"));
+        }
         let once = once(&call, call.idempotency_key.as_deref().or(in_body), "/alloc/request", &agent_id);
         let order = Order { topic: "alloc.requests", key: pool, payload: Payload::RequestAllocation(&command), once };
         let led = match app.taken(app.post(&call, &order)?).await? {
@@ -314,6 +331,7 @@ fn request(app: Arc<App>, call: Call) -> Answer {
 struct Approved {
     request_id: Id,
     /// A claim, kept beside who is authenticated; by default the same.
+    #[schemars(length(max = MAX_NAME))]
     approved_by: Option<String>,
 }
 
@@ -347,10 +365,13 @@ fn shown(app: &App, call: &Call, id: Uuid, row: &[u8]) -> Result<Reply, Refusal>
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Rejection {
     request_id: Id,
+    #[schemars(length(max = MAX_TEXT))]
     rationale: String,
     /// The policy that speaks.
+    #[schemars(length(max = MAX_NAME))]
     policy_id: Option<String>,
     /// A claim, kept beside who is authenticated; by default the same.
+    #[schemars(length(max = MAX_NAME))]
     rejected_by: Option<String>,
 }
 

@@ -297,6 +297,6 @@ fn stopped() -> Refusal {
     Refusal { code: code::STOPPED, ..Refusal::overloaded("the pipeline has stopped", 5) }
 }
 
-fn key_reused() -> Refusal {
+pub(super) fn key_reused() -> Refusal {
     Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code::KEY_REUSED, "the Idempotency-Key came before with another body")
 }

@@ -13,7 +13,6 @@ codes! {
         COMMAND_REFUSED "command_refused" "409: the command cannot be carried out as things stand", "the message says why";
         KEY_REUSED "idempotency_key_reused" "422: the `Idempotency-Key` came before with another body", "use a new key for a new request";
         REPORT_REFUSED "report_refused" "422: the report breaks a rule", "the message says which";
-        CURSOR_INVALID "cursor_invalid" "400: the cursor is not one that this list gave", "begin without one";
         STALLED "log_stalled" "503: more commands wait for the disk than Merit takes; the request had no effect", "ask again as the header `Retry-After` says";
         STOPPED "stopped" "503: the pipeline has stopped", "see what `merit run` said, and start it again";
         TABLES_FAILED "read_model_failed" "500: the tables that answers are read from cannot be read", "delete `read-models` in the data directory and start again: it is folded anew from the log";

@@ -1,9 +1,9 @@
 //! The evaluation service: reports in, scores and promotions out.
 
 use super::allocation::{check, milli_gpus};
-use super::app::{Answer as Led, App, Order, Posted, Taken, digest, failed, once, record_in};
+use super::app::{Answer as Led, App, Order, Posted, Taken, digest, failed, key_reused, once, record_in};
 use super::list::{CURSOR, LIMIT, Page, Range};
-use super::wire::{AgentScore, Decimal, PastScore, PromotionEvent, RetrainJob, Time};
+use super::wire::{AgentScore, Decimal, PastScore, PromotionEvent, RetrainJob, Time, Whole};
 use super::{code, trace};
 use crate::call::Call;
 use crate::model::key::{Key, Table, last_id, take_name};
@@ -17,7 +17,8 @@ use hyper::header::{HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 use merit_core::id::Hex;
 use merit_core::record::{
-    Action, CreateRetrain, EvalReport, ProposePromotion, Rejected, ReportDuplicate, ReportLate, RetrainStatus, ScoreUpdated,
+    Action, CreateRetrain, EvalReport, MAX_REF, MAX_REFS, MAX_TEXT, ProposePromotion, Rejected, ReportDuplicate, ReportLate, RetrainStatus,
+    ScoreUpdated,
 };
 use merit_core::{Datum, EventTime, Fixed, Kind, List, MAX_NAME, Payload, Uuid};
 use merit_runtime::tables::Direction;
@@ -49,7 +50,7 @@ const WINDOW: Parameter = Parameter {
 };
 
 const fn moment(name: &'static str, description: &'static str) -> Parameter {
-    Parameter { name, place: Place::Query, required: false, kind: ParameterKind::Text { longest: 64 }, description }
+    Parameter { name, place: Place::Query, required: false, kind: ParameterKind::Time, description }
 }
 
 const fn name(name: &'static str, description: &'static str) -> Parameter {
@@ -214,19 +215,21 @@ const RETRAIN: &str = r#"{
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Retrain {
-    /// 1 to 256 bytes.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = MAX_NAME))]
     model_family: String,
-    /// What it learns from, each 1 to 1,024 bytes.
+    /// What it learns from.
     #[serde(default)]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = MAX_REFS), inner(length(min = 1, max = MAX_REF)))]
     dataset_refs: Vec<String>,
     /// A larger number is more urgent; 0 by default.
     #[serde(default)]
-    priority: u32,
+    #[schemars(with = "u32", range(max = u32::MAX))]
+    priority: Whole,
     /// The division that pays; else `default`.
+    #[schemars(length(min = 1, max = MAX_NAME))]
     division_id: Option<String>,
     /// A claim, kept beside who is authenticated; by default the same.
+    #[schemars(length(max = MAX_NAME))]
     requested_by: Option<String>,
 }
 
@@ -237,7 +240,7 @@ fn retrain(app: Arc<App>, call: Call) -> Answer {
         let command = CreateRetrain {
             model_family: &asked.model_family,
             dataset_refs: List::Slice(&refs),
-            priority: asked.priority,
+            priority: u32::try_from(asked.priority.0).map_err(|_| Refusal::value("priority", "is over 4294967295"))?,
             division_id: asked.division_id.as_deref(),
             requested_by: asked.requested_by.as_deref().unwrap_or(call.principal.name()),
         };
@@ -305,12 +308,16 @@ impl JsonSchema for Report {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let name = |description: &str| serde_json::json!({ "type": "string", "maxLength": MAX_NAME, "description": description });
+        let name = |least: usize, description: &str| {
+            serde_json::json!({ "type": if least == 0 { vec!["string", "null"] } else { vec!["string"] },
+            "minLength": least, "maxLength": MAX_NAME, "description": description })
+        };
         let metrics = |description: &str| {
             serde_json::json!({ "type": "object", "minProperties": 1, "maxProperties": 16, "description": description,
                 "propertyNames": { "minLength": 1, "maxLength": MAX_NAME },
                 "additionalProperties": { "type": "number", "minimum": -1_000_000, "maximum": 1_000_000 } })
         };
+        let windows = serde_json::json!(["1h", "24h", "7d", "", null]);
         json_schema!({
             "type": "object",
             "required": ["timestamp"],
@@ -319,18 +326,21 @@ impl JsonSchema for Report {
                 { "oneOf": [{ "required": ["metrics"] }, { "required": ["metricSet"] }] },
             ],
             "additionalProperties": false,
+            "description": "What is null or empty and may be absent is absent. The profile in force may give a metric a narrower range.",
             "properties": {
-                "id": name("The producer's own id; reports of one id count once. An `Idempotency-Key` takes its place."),
-                "agentId": name("The agent, model version or other entity."),
-                "entityId": name("The same by seed 000's name."),
-                "divisionId": name("The division it counts for; else its entity's home."),
-                "productId": name("The product it counts for; else its entity's home."),
+                "id": name(0, "The producer's own id; reports of one id count once. An `Idempotency-Key` takes its place."),
+                "agentId": name(1, "The agent, model version or other entity."),
+                "entityId": name(1, "The same by seed 000's name."),
+                "divisionId": name(0, "The division it counts for; else its entity's home."),
+                "productId": name(0, "The product it counts for; else its entity's home."),
                 "metrics": metrics("By name."),
                 "metricSet": metrics("The same by seed 000's name."),
-                "source": name("Who measured."),
-                "timestamp": { "type": "string", "format": "date-time", "description": "When it was measured; at most five minutes ahead of its receipt." },
-                "window": { "enum": ["1h", "24h", "7d"], "description": "The window asked about; `tags.window` says the same." },
-                "tags": { "type": "object", "maxProperties": 64, "additionalProperties": { "type": "string" }, "description": "Free labels." },
+                "source": { "type": ["string", "null"], "description": "Who measured." },
+                "timestamp": { "type": "string", "format": "date-time",
+                    "description": "When it was measured, from 1970 on; at most five minutes ahead of its receipt." },
+                "window": { "enum": windows, "description": "The window asked about; `tags.window` says the same." },
+                "tags": { "type": ["object", "null"], "maxProperties": 64, "additionalProperties": { "type": "string" },
+                    "properties": { "window": { "enum": ["1h", "24h", "7d", ""] } }, "description": "Free labels." },
             },
         })
     }
@@ -348,7 +358,7 @@ struct Submitted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     promotion: Option<PromotionEvent<'a>>,
     /// The report came after its time had been closed; it counts in no window, and the score is the last one.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     late: bool,
 }
 
@@ -360,7 +370,7 @@ fn submit(app: Arc<App>, call: Call) -> Answer {
     Box::pin(async move {
         let (posted, location) = READER.with_borrow_mut(|reader| post_report(&app, &call, reader))?;
         match app.taken(posted).await? {
-            Taken::Answered(led) => submitted(&app, &led),
+            Taken::Answered(led) => submitted(&app, &led, call.idempotency_key.is_some()),
             Taken::Later => later(&location()),
         }
     })
@@ -389,8 +399,12 @@ fn unreadable(unreadable: Unreadable) -> Refusal {
     Refusal::new(status, unreadable.rule, unreadable.detail)
 }
 
-fn submitted(app: &App, led: &Led) -> Result<Reply, Refusal> {
+/// The answer to a report; `by_key`: its id is an `Idempotency-Key`.
+fn submitted(app: &App, led: &Led, by_key: bool) -> Result<Reply, Refusal> {
     if let Some(rejected) = led.first(Kind::Rejected).and_then(|(_, payload)| Rejected::decode(payload)) {
+        if by_key && rejected.rule == "id_reused" {
+            return Err(key_reused());
+        }
         let rule = app.rule(rejected.rule, code::REPORT_REFUSED);
         return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, rule, rejected.detail.to_owned()));
     }
@@ -413,7 +427,7 @@ fn first_answer(app: &App, duplicate: &ReportDuplicate<'_>) -> Result<Reply, Ref
     let found = app.graph().score_of_report(duplicate.agent_id, duplicate.offset).map_err(|error| failed(&error))?;
     let Some((id, payload)) = found else {
         // It counts in no window, as it did not then.
-        return with_last_score(app, report_id, duplicate.agent_id);
+        return Ok(with_last_score(app, report_id, duplicate.agent_id)?.with(REPLAYED, HeaderValue::from_static("true")));
     };
     let score = ScoreUpdated::decode(&payload);
     let proposals = app.graph().resting_on(id).map_err(|error| failed(&error))?;
@@ -463,14 +477,8 @@ fn score(app: Arc<App>, call: Call) -> Answer {
 }
 
 fn history(app: &App, call: &Call, agent: &str, window: &str) -> Result<Page<PastScore>, Refusal> {
-    let time = |name: &'static str| match call.text(name) {
-        None => Ok(None),
-        Some(text) => match merit_sources::time::rfc3339(text) {
-            Some(time) => Ok(Some(time)),
-            None => Err(Refusal::parameter(name, "is not RFC 3339 within 1970 to 9999")),
-        },
-    };
-    let (from, to) = (time("from")?, time("to")?);
+    let time = |name: &str| call.text(name).and_then(merit_sources::time::rfc3339);
+    let (from, to) = (time("from"), time("to"));
     let key = |time: EventTime| Key::of(Table::History).name(agent).number(time.0.div_euclid(60_000).max(0) as u64).end();
     let range = Range {
         prefix: Key::of(Table::History).name(agent).end(),
@@ -538,27 +546,34 @@ fn scoreboard(app: Arc<App>, call: Call) -> Answer {
 /// A proposal by hand.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = of_one_and_from_a_pool)]
 struct Promote {
     /// The agent; exactly one of `agentId`, `entityId` and `divisionId` is there.
+    #[schemars(length(min = 1, max = MAX_NAME))]
     agent_id: Option<String>,
     /// The same by seed 000's name.
+    #[schemars(length(min = 1, max = MAX_NAME))]
     entity_id: Option<String>,
     /// A division, promoted as the entity `division:ID`.
+    #[schemars(length(max = MAX_NAME - "division:".len()))]
     division_id: Option<String>,
     /// Promote by default.
     #[serde(default)]
     action: ByHand,
+    #[schemars(length(max = MAX_TEXT))]
     rationale: String,
     /// Trust, 0 to 1; 1 by default.
     #[schemars(range(min = 0.0, max = 1.0))]
     confidence: Option<f64>,
     /// A claim, kept beside who is authenticated; by default the same.
+    #[schemars(length(max = MAX_NAME))]
     requested_by: Option<String>,
     /// The pool to ask for GPUs from; none asks for nothing.
+    #[schemars(length(min = 1, max = MAX_NAME))]
     pool: Option<String>,
     /// Whole GPUs; 1 by default where a pool is named.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    delta: Option<u64>,
+    #[schemars(with = "Option<u64>", range(min = 1, max = 1_000_000))]
+    delta: Option<Whole>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
@@ -569,13 +584,20 @@ enum ByHand {
     Demote,
 }
 
+/// GPUs come from a pool that is named.
+fn of_one_and_from_a_pool(schema: &mut Schema) {
+    let of_one = one_named(&["agentId", "entityId", "divisionId"]);
+    let from_a_pool = serde_json::json!({ "anyOf": [{ "properties": { "delta": { "type": "null" } } }, named("pool")] });
+    schema.insert("allOf".to_owned(), Value::from(vec![of_one, from_a_pool]));
+}
+
 fn promote(app: Arc<App>, call: Call) -> Answer {
     Box::pin(async move {
         let asked: Promote = strict::read(&call.body)?;
         let division = asked.division_id.map(|division| format!("division:{division}"));
         let agent_id = one_of("agentId", [asked.agent_id, asked.entity_id, division])?;
         let confidence = asked.confidence.map(|confidence| share("confidence", confidence)).transpose()?;
-        let delta = asked.delta.map(|delta| milli_gpus("delta", delta)).transpose()?;
+        let delta = asked.delta.map(|delta| milli_gpus("delta", delta.0)).transpose()?;
         if asked.pool.is_none() && delta.is_some() {
             return Err(Refusal::value("delta", "GPUs come from a pool: name one in `pool`"));
         }
@@ -616,6 +638,21 @@ pub(super) fn replayed(reply: Reply, led: &Led) -> Reply {
         true => reply.with(REPLAYED, HeaderValue::from_static("true")),
         false => reply,
     }
+}
+
+/// A field that is there and not null.
+fn named(field: &str) -> Value {
+    serde_json::json!({ "required": [field], "properties": { field: { "type": "string" } } })
+}
+
+/// Exactly one of some fields is there and not null.
+fn one_named(fields: &[&str]) -> Value {
+    serde_json::json!({ "oneOf": fields.iter().map(|field| named(field)).collect::<Vec<Value>>() })
+}
+
+/// Says in a schema that exactly one of `agentId` and `entityId` is there.
+pub(super) fn agent_or_entity(schema: &mut Schema) {
+    schema.insert("allOf".to_owned(), Value::from(vec![one_named(&["agentId", "entityId"])]));
 }
 
 /// The one name of several that is there.

@@ -1,12 +1,10 @@
 //! Lists, a page at a time.
 
 use super::app::{App, failed};
-use super::code;
 use crate::call::Call;
 use crate::model::key::behind;
-use crate::parameter::{Kind, Parameter, Place};
+use crate::parameter::{Kind, Parameter, Place, hex};
 use crate::refusal::Refusal;
-use hyper::StatusCode;
 use merit_runtime::tables::Direction;
 use std::ops::ControlFlow;
 
@@ -28,7 +26,7 @@ pub(super) const CURSOR: Parameter = Parameter {
     name: "cursor",
     place: Place::Query,
     required: false,
-    kind: Kind::Text { longest: 2_048 },
+    kind: Kind::Hex { longest: 64 },
     description: "The `nextCursor` of the page before.",
 };
 
@@ -59,7 +57,7 @@ impl App {
     ) -> Result<Page<R>, Refusal> {
         let limit = call.count("limit").unwrap_or(PAGE) as usize;
         let end = behind(range.prefix.clone());
-        let cursor = call.text("cursor").map(|cursor| read_cursor(cursor, &range.prefix)).transpose()?;
+        let cursor = call.text("cursor").and_then(hex).map(|rest| [range.prefix.as_slice(), &rest].concat());
         let first = match range.direction {
             Direction::Forward => range.prefix.clone(),
             Direction::Reverse => end.clone(),
@@ -99,17 +97,4 @@ impl App {
 /// What is behind the prefix of a key, in hexadecimal.
 fn write_cursor(key: &[u8], prefix: &[u8]) -> String {
     key[prefix.len()..].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn read_cursor(cursor: &str, prefix: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let invalid = || Refusal::new(StatusCode::BAD_REQUEST, code::CURSOR_INVALID, "the cursor is not one that this list gave");
-    if !cursor.len().is_multiple_of(2) || !cursor.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(invalid());
-    }
-    let byte = |at: usize| u8::from_str_radix(&cursor[at..at + 2], 16).map_err(|_| invalid());
-    let mut key = prefix.to_vec();
-    for at in (0..cursor.len()).step_by(2) {
-        key.push(byte(at)?);
-    }
-    Ok(key)
 }

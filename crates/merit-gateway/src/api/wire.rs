@@ -103,6 +103,20 @@ impl JsonSchema for Id {
     }
 }
 
+/// A whole number from 0 on. JSON has one kind of number: `1.0` is 1.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Whole(pub(crate) u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Whole, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        // Up to 2^53 every whole number is a double of its own.
+        let exact = |float: &f64| float.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(float);
+        let whole = number.as_u64().or_else(|| number.as_f64().filter(exact).map(|float| float as u64));
+        whole.map(Whole).ok_or_else(|| serde::de::Error::custom(format_args!("{number} is no whole number from 0 on")))
+    }
+}
+
 /// What one metric gives to a score.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Component<'a> {

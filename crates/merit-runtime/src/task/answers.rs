@@ -237,3 +237,37 @@ fn tell(headers: &Headers<'_>, outcome: Outcome, records: List<'_, AnsweredRecor
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn once(number: u64, content: u8) -> Once {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        Once { key, content: [content; 8] }
+    }
+
+    fn before(answers: &mut Answers, number: u64, content: u8) -> Option<(Outcome, Vec<u8>)> {
+        let found = answers.before(&once(number, content)).expect("readable");
+        found.map(|(outcome, records)| (outcome, records.to_vec()))
+    }
+
+    /// The horizon that docs/api.md names.
+    #[test]
+    fn the_last_65_536_keys_are_known_and_the_oldest_gives_way() {
+        let mut answers = Answers::default();
+        let last = 65_536;
+        for number in 0..last {
+            answers.keep(&once(number, 1), number, &number.to_be_bytes()).expect("kept");
+        }
+        assert_eq!(before(&mut answers, 0, 1), Some((Outcome::Again, 0_u64.to_be_bytes().to_vec())), "as many as are kept");
+        answers.keep(&once(last, 1), last, &last.to_be_bytes()).expect("kept");
+        assert_eq!(before(&mut answers, 0, 1), None, "the oldest gave way");
+        for number in [1, 2, 4_096, last - 1, last] {
+            assert_eq!(before(&mut answers, number, 1), Some((Outcome::Again, number.to_be_bytes().to_vec())), "{number}");
+            assert_eq!(before(&mut answers, number, 2), Some((Outcome::OtherContent, NOTHING.to_vec())), "{number}");
+        }
+        assert_eq!(before(&mut answers, last + 1, 1), None);
+    }
+}

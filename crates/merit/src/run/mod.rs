@@ -71,7 +71,8 @@ impl Run {
         let folder = start_folding(fold, committed, calls, ended)?;
         let served = Services::start(app, &addresses).and_then(|services| {
             services.announce(out)?;
-            services.serve(end)
+            services.serve(end);
+            Ok(())
         });
         let stopped = live.stop();
         let folded =

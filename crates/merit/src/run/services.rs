@@ -11,7 +11,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 const EVALUATION: About =
@@ -48,6 +48,9 @@ pub(super) struct Services {
     runtime: Runtime,
     evaluation: (TcpListener, Arc<Service<App>>),
     allocation: (TcpListener, Arc<Service<App>>),
+    /// Heard from before anybody is told the addresses: who stops Merit by a signal then stops it cleanly.
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 impl Services {
@@ -58,13 +61,16 @@ impl Services {
         let runtime = runtime
             .map_err(|error| Failure::new(code::LISTEN, "could not start the threads of the services").because(error.to_string()))?;
         let app = Arc::new(app);
-        let (evaluation, allocation) = {
+        let deaf = |error: std::io::Error| Failure::new(code::LISTEN, "could not listen to signals").because(error.to_string());
+        let (evaluation, allocation, terminate, interrupt) = {
             let _entered = runtime.enter();
+            let (terminate, interrupt) = (signal(SignalKind::terminate()).map_err(deaf)?, signal(SignalKind::interrupt()).map_err(deaf)?);
             let service = |about, operations| Arc::new(Service::new(Arc::clone(&app), about, operations, Limits::default()));
             let evaluation = (bind(addresses.evaluation).map_err(failed)?, service(&EVALUATION, evaluation()));
-            (evaluation, (bind(addresses.allocation).map_err(failed)?, service(&ALLOCATION, allocation())))
+            let allocation = (bind(addresses.allocation).map_err(failed)?, service(&ALLOCATION, allocation()));
+            (evaluation, allocation, terminate, interrupt)
         };
-        Ok(Services { runtime, evaluation, allocation })
+        Ok(Services { runtime, evaluation, allocation, terminate, interrupt })
     }
 
     /// Says where they are.
@@ -82,8 +88,8 @@ impl Services {
     }
 
     /// Serves until a signal comes, or the pipeline ends.
-    pub(super) fn serve(self, ended: oneshot::Receiver<()>) -> Result<(), Failure> {
-        let Services { runtime, evaluation, allocation } = self;
+    pub(super) fn serve(self, ended: oneshot::Receiver<()>) {
+        let Services { runtime, evaluation, allocation, mut terminate, mut interrupt } = self;
         runtime.block_on(async {
             let (stop, stopping) = watch::channel(false);
             let until = |mut stopping: watch::Receiver<bool>| async move {
@@ -91,12 +97,6 @@ impl Services {
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
             let doors = [evaluation, allocation].map(|(listener, service)| tokio::spawn(serve(listener, service, until(stopping.clone()))));
-            let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-                (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-                (Err(error), _) | (_, Err(error)) => {
-                    return Err(Failure::new(code::LISTEN, "could not listen to signals").because(error.to_string()));
-                }
-            };
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
@@ -107,8 +107,7 @@ impl Services {
                 // A door that panicked said so.
                 let _ = door.await;
             }
-            Ok(())
-        })
+        });
     }
 }
 
