@@ -16,6 +16,7 @@ codes! {
         CURSOR_INVALID "cursor_invalid" "400: the cursor is not one that this list gave", "begin without one";
         STALLED "log_stalled" "503: more commands wait for the disk than Merit takes; the request had no effect", "ask again as the header `Retry-After` says";
         STOPPED "stopped" "503: the pipeline has stopped", "see what `merit run` said, and start it again";
+        NOT_READY "not_ready" "503: calls are not answered yet, or not any more", "see the message; ask again as the header `Retry-After` says";
         TABLES_FAILED "read_model_failed" "500: the tables that answers are read from cannot be read", "delete `read-models` in the data directory and start again: it is folded anew from the log";
     }
 }

@@ -112,8 +112,8 @@ pub struct Fold {
 
 impl Fold {
     /// Opens the tables of a log in `path` and brings them up to its end. Those of another format, those that are damaged, and
-    /// those that are ahead of the log are folded anew; `progress` is told how many records were folded.
-    pub fn open(store: &Store, layout: &Arc<Layout>, path: &Path, mut progress: impl FnMut(u64)) -> Result<Fold, RuntimeError> {
+    /// those that are ahead of the log are folded anew; `progress` is told how many records were folded, and of how many.
+    pub fn open(store: &Store, layout: &Arc<Layout>, path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Fold, RuntimeError> {
         let anew = |path: &Path| {
             // What is not there needs no removing; what cannot be removed is told by the opening.
             let _ = std::fs::remove_dir_all(path);
@@ -157,10 +157,15 @@ impl Fold {
         &self.tables
     }
 
-    fn catch_up(&mut self, store: &Store, progress: &mut impl FnMut(u64)) -> Result<(), RuntimeError> {
+    fn catch_up(&mut self, store: &Store, progress: &mut impl FnMut(u64, u64)) -> Result<(), RuntimeError> {
         let tables = Arc::clone(&self.tables);
         let mut rows = Rows { tables: &tables, changes: Changes::new() };
         let mut folded = 0;
+        let mut of = 0;
+        for (position, partition) in self.positions.iter().zip(&self.layout.partitions) {
+            of += position.map_or(Ok(0), |position| Ok(store.end(partition)?.saturating_sub(position.max(store.start(partition)))))?;
+        }
+        progress(folded, of);
         for at in 0..self.positions.len() {
             let Some(position) = self.positions[at] else { continue };
             let partition = &self.layout.partitions[at];
@@ -171,7 +176,7 @@ impl Fold {
                 folded += 1;
                 if rows.changes.len() >= CATCH_UP_ROWS {
                     self.write(&mut rows)?;
-                    progress(folded);
+                    progress(folded, of);
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::{Failpoint, RuntimeError};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 type Done = Result<Batches, RuntimeError>;
 
@@ -16,6 +17,8 @@ pub struct Committed {
     pub batches: Batches,
     /// Encodings of the [`Answered`](crate::task::Answered) of its commands.
     pub answers: Vec<Vec<u8>>,
+    /// What writing it took, its sync included.
+    pub took: Duration,
 }
 
 /// Takes every commit once it is on disk, on the committing thread.
@@ -38,14 +41,15 @@ impl Committer {
         let thread = std::thread::spawn(move || {
             while let Ok(mut commit) = receive.recv() {
                 Failpoint::CommitPacking.pass();
+                let begun = Instant::now();
                 let written = store.commit(&mut commit, &layout.partitions);
                 Failpoint::CommitWritten.pass();
                 if !commit.state.is_empty() {
                     Failpoint::CheckpointWritten.pass();
                 }
                 let committed = (written.is_ok() && follower.is_some()).then(|| {
-                    let answers = std::mem::take(&mut commit.answers);
-                    Committed { batches: std::mem::take(&mut commit.batches), answers }
+                    let (batches, answers) = (std::mem::take(&mut commit.batches), std::mem::take(&mut commit.answers));
+                    Committed { batches, answers, took: begun.elapsed() }
                 });
                 // The worker is told first: whoever follows takes their own time.
                 if send.send(written.map(|()| commit.batches)).is_err() {
