@@ -89,6 +89,12 @@ impl Directory {
         self.import([trace()]).with(["--mapping"]).with([trace_mapping()])
     }
 
+    /// The services on it, on ports that the system chooses.
+    pub fn serve(&self) -> Call {
+        let call = self.call(["run"]).with(["--audit-key"]).with([self.key()]);
+        ["EVAL_ENGINE_ADDR", "RESOURCE_ALLOCATOR_ADDR", "MERIT_OPS_ADDR"].iter().fold(call, |call, name| call.env(name, "127.0.0.1:0"))
+    }
+
     /// Applies pools.
     pub fn pools(&self, file: &Path) -> Done {
         self.call(["pools", "apply"]).with(["--audit-key"]).with([self.key()]).with([file]).ok()

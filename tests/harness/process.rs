@@ -1,7 +1,8 @@
 //! The program as its users run it: a process.
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -103,6 +104,21 @@ impl Call {
         (Running { child, out, err }, stdin)
     }
 
+    /// Starts one that goes on until it is told to end, and waits for the first line that it says; the end of one that says none.
+    pub fn up(mut self) -> Result<(Running, String), Done> {
+        self.command.stdin(Stdio::null());
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("could not start {:?}: {error}", self.command));
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let err = gather(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        let read = out.read_line(&mut line);
+        let running = Running { child, out: gather(out), err };
+        match read {
+            Ok(1..) => Ok((running, line)),
+            Ok(0) | Err(_) => Err(running.end()),
+        }
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Done {
         self.start().end()
@@ -172,6 +188,19 @@ impl Running {
         Done { code: status.code(), out, err }
     }
 
+    /// Sends SIGTERM, and waits for its end.
+    pub fn terminate(self) -> Done {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a child can be told to end");
+        self.end()
+    }
+
+    /// Kills it, if it still runs, and looks at nothing.
+    pub fn abandon(mut self) {
+        // What has ended needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Sends SIGKILL; whether that is what ended it.
     pub fn kill(mut self) -> bool {
         use std::os::unix::process::ExitStatusExt;
@@ -195,9 +224,10 @@ impl Done {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))).collect()
     }
 
-    /// What `--json` says on standard error about a failure.
+    /// What `--json` says on standard error about a failure, behind what it told before.
     pub fn failure(&self) -> Value {
-        serde_json::from_str(&self.err).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.err))
+        let last = self.err.lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.err))
     }
 
     /// Checks that it failed so, in JSON, with a hint.

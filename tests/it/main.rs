@@ -13,6 +13,7 @@ mod crash_recovery;
 mod damage;
 mod equality;
 mod errors;
+mod http_operations;
 mod import;
 mod kill;
 mod lineage;

@@ -137,7 +137,13 @@ impl Fold {
             let row = tables.get(&position_key(layout, at))?;
             positions[at] = Some(row.and_then(|row| PositionRow::decode(&row)).map_or(0, |row| row.offset));
         }
-        Ok(Fold { layout: Arc::clone(layout), tables: Arc::new(tables), ids: Ids::new(store, layout)?, positions, places: Places::default() })
+        Ok(Fold {
+            layout: Arc::clone(layout),
+            tables: Arc::new(tables),
+            ids: Ids::new(store, layout)?,
+            positions,
+            places: Places::default(),
+        })
     }
 
     /// Whether the tables are of this format and not ahead of the log.

@@ -86,7 +86,8 @@ impl Tally {
         };
         let reports = |outcome| metrics.counter(metrics::REPORTS, &[outcome]);
         let promotion = |(kind, action)| (kind, metrics.counter(metrics::PROMOTIONS, &[action]));
-        let allocations = |policy| (policy, ["applied", "rejected"].map(|outcome| metrics.counter(metrics::ALLOCATIONS, &[outcome, policy])));
+        let allocations =
+            |policy| (policy, ["applied", "rejected"].map(|outcome| metrics.counter(metrics::ALLOCATIONS, &[outcome, policy])));
         let tally = Tally {
             partitions: layout.partitions.iter().map(|partition| of_partition(&partition.name)).collect(),
             commits: metrics.counter(metrics::COMMITS, &[]),

@@ -105,6 +105,9 @@ metrics! {
         "1, with what runs in its labels";
 }
 
+/// One of the counts of a door.
+type Of = fn(&Counters) -> &Count;
+
 /// A value that is read when somebody asks.
 type Sample = Box<dyn Fn() + Send>;
 
@@ -179,7 +182,7 @@ impl Metrics {
             let counters = Arc::clone(counters);
             move || open.set(counters.open.get() as f64)
         });
-        let counts: [(Counter, fn(&Counters) -> &Count); 10] = [
+        let counts: [(Counter, Of); 10] = [
             (self.counter(ACCEPTED, &[service]), |counters| &counters.accepted),
             (self.counter(REFUSED, &[service]), |counters| &counters.refused),
             (self.counter(ACCEPT_ERRORS, &[service]), |counters| &counters.accept_errors),

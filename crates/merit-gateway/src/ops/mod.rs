@@ -113,3 +113,41 @@ fn ready(ops: Arc<Ops>, _: Call) -> Answer {
 fn scrape(ops: Arc<Ops>, _: Call) -> Answer {
     Box::pin(async move { Ok(Reply::written(StatusCode::OK, EXPOSITION, ops.metrics.render())) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{Principal, RequestIds};
+    use bytes::Bytes;
+    use hyper::HeaderMap;
+
+    fn call() -> Call {
+        let (body, principal, request_id) = (Bytes::new(), Arc::new(Principal::Local), RequestIds::new().of(&HeaderMap::new()));
+        Call { body, principal, request_id, trace: None, idempotency_key: None, prefer_representation: false, parameters: Vec::new() }
+    }
+
+    #[test]
+    fn each_phase_has_its_answers() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let ops = Arc::new(Ops { health: Arc::default(), metrics: Arc::new(Metrics::new("0", 1)) });
+        // Phase, status of /healthz, status of /readyz, and what the latter says.
+        let cases = [
+            (Phase::Recovering, 200, 503, "recovering"),
+            (Phase::Folding { done: 3, of: 7 }, 200, 503, "folding 3 of 7 records"),
+            (Phase::Ready, 200, 200, ""),
+            (Phase::Ending, 200, 503, "the process ends"),
+            (Phase::Stopped("the disk is full".into()), 503, 503, "the disk is full"),
+        ];
+        for (phase, lives, is_ready, says) in cases {
+            ops.health.enter(phase.clone());
+            let ask = |handler: fn(Arc<Ops>, Call) -> Answer| match runtime.block_on(handler(Arc::clone(&ops), call())) {
+                Ok(reply) => (reply.status.as_u16(), String::new()),
+                Err(refusal) => (refusal.status.as_u16(), refusal.message.into_owned()),
+            };
+            assert_eq!(ask(health).0, lives, "{phase:?}");
+            let (status, message) = ask(ready);
+            assert_eq!(status, is_ready, "{phase:?}");
+            assert!(message.starts_with(says), "{phase:?}: {message}");
+        }
+    }
+}

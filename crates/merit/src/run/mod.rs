@@ -52,7 +52,7 @@ impl Run {
         diary::begin(out.json);
         let health = Arc::new(Health::default());
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), LOGIC_VERSION));
-        let mut services = Services::start(&health, &metrics, &addresses)?;
+        let services = Services::start(&health, &metrics, &addresses)?;
         let began = Instant::now();
         let mut engine = session::open(&self.place, &topology, self.audit_key.as_ref(), Options::default())?;
         info!(inputs = engine.refolded, seconds = began.elapsed().as_secs_f64(), "recovered: inputs behind the checkpoint computed again");
@@ -96,9 +96,10 @@ impl Run {
         let tally = Tally::new(&metrics, &layout, &tables, policies)?;
         let (ended, end) = oneshot::channel();
         let folder = Folder { fold, tally, calls, health: Arc::clone(&health) }.start(committed, ended)?;
-        let served = services.open(app, &addresses).and_then(|()| {
-            services.announce(out)?;
-            services.serve(end)
+        let served = services.open(app, &addresses).and_then(|open| {
+            services.announce(&open, out)?;
+            services.serve(open, end);
+            Ok(())
         });
         health.enter(Phase::Ending);
         let stopped = live.stop();

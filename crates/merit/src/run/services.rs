@@ -15,7 +15,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
@@ -29,8 +29,11 @@ const ALLOCATION: About = About {
     description: "Requests for GPUs, and what becomes of them.",
 };
 
-const OPERATIONS: About =
-    About { title: "Merit operations", version: env!("CARGO_PKG_VERSION"), description: "Whether Merit works, and what it does in numbers." };
+const OPERATIONS: About = About {
+    title: "Merit operations",
+    version: env!("CARGO_PKG_VERSION"),
+    description: "Whether Merit works, and what it does in numbers.",
+};
 
 /// Between two looks at what gathers while nobody asks.
 const UPKEEP: Duration = Duration::from_secs(1);
@@ -66,7 +69,14 @@ pub(super) struct Services {
     metrics: Arc<Metrics>,
     refusals: Arc<Mutex<Refusals>>,
     operations: Door,
-    others: Vec<Door>,
+}
+
+/// The services that have the pipeline behind them.
+pub(super) struct Open {
+    doors: Vec<Door>,
+    /// Heard from before anybody is told the addresses: who stops Merit by a signal then stops it cleanly.
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 /// A listener that serves until it is told to close.
@@ -90,27 +100,29 @@ impl Services {
         let operations = open(&runtime, metrics, &refusals, "operations", addresses.operations, service)?;
         runtime.spawn(upkeep(Arc::clone(metrics), Arc::clone(&refusals)));
         let (health, metrics) = (Arc::clone(health), Arc::clone(metrics));
-        Ok(Services { runtime, health, metrics, refusals, operations, others: Vec::new() })
+        Ok(Services { runtime, health, metrics, refusals, operations })
     }
 
     /// Opens the doors of evaluation and allocation.
-    pub(super) fn open(&mut self, app: App, addresses: &Addresses) -> Result<(), Failure> {
+    pub(super) fn open(&self, app: App, addresses: &Addresses) -> Result<Open, Failure> {
+        let deaf = |error: std::io::Error| Failure::new(code::LISTEN, "could not listen to signals").because(error.to_string());
+        let _entered = self.runtime.enter();
+        let (terminate, interrupt) = (signal(SignalKind::terminate()).map_err(deaf)?, signal(SignalKind::interrupt()).map_err(deaf)?);
         let app = Arc::new(app);
         let service = |about, operations| Service::new(Arc::clone(&app), about, operations, Limits::default());
         let doors = [
             ("evaluation", addresses.evaluation, service(&EVALUATION, evaluation())),
             ("allocation", addresses.allocation, service(&ALLOCATION, allocation())),
         ];
-        for (name, address, service) in doors {
-            self.others.push(open(&self.runtime, &self.metrics, &self.refusals, name, address, service)?);
-        }
+        let open = |(name, address, service)| open(&self.runtime, &self.metrics, &self.refusals, name, address, service);
+        let doors = doors.into_iter().map(open).collect::<Result<Vec<Door>, Failure>>()?;
         self.health.enter(Phase::Ready);
-        Ok(())
+        Ok(Open { doors, terminate, interrupt })
     }
 
     /// Says where they are.
-    pub(super) fn announce(&self, out: &mut Output) -> Result<(), Failure> {
-        let doors = || self.others.iter().chain([&self.operations]);
+    pub(super) fn announce(&self, open: &Open, out: &mut Output) -> Result<(), Failure> {
+        let doors = || open.doors.iter().chain([&self.operations]);
         if out.json {
             let addresses = doors().map(|door| (door.name.to_owned(), door.address.to_string().into()));
             out.line(serde_json::Value::Object(addresses.collect()).to_string())?;
@@ -124,15 +136,9 @@ impl Services {
     }
 
     /// Serves until a signal comes, or the pipeline ends; then closes every door but that of the operations.
-    pub(super) fn serve(&mut self, ended: oneshot::Receiver<()>) -> Result<(), Failure> {
-        let others = std::mem::take(&mut self.others);
+    pub(super) fn serve(&self, open: Open, ended: oneshot::Receiver<()>) {
+        let Open { doors, mut terminate, mut interrupt } = open;
         self.runtime.block_on(async {
-            let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-                (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-                (Err(error), _) | (_, Err(error)) => {
-                    return Err(Failure::new(code::LISTEN, "could not listen to signals").because(error.to_string()));
-                }
-            };
             let why = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
@@ -140,15 +146,14 @@ impl Services {
             };
             self.health.enter(Phase::Ending);
             info!(why, "merit ends");
-            for door in &others {
+            for door in &doors {
                 door.close.send_replace(true);
             }
-            for door in others {
+            for door in doors {
                 // A door that panicked said so.
                 let _ = door.served.await;
             }
-            Ok(())
-        })
+        });
     }
 
     /// Closes what is open.

@@ -181,7 +181,11 @@ fn write_request(request: &mut Vec<u8>, number: u64, agents: u64) -> Result<(), 
     let left = rest.len();
     let body = &body[..body.len() - left];
     request.clear();
-    write!(request, "POST /eval/submit HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len())?;
+    write!(
+        request,
+        "POST /eval/submit HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )?;
     request.extend_from_slice(body);
     Ok(())
 }
@@ -191,7 +195,8 @@ fn status(answer: &[u8]) -> Option<u16> {
     const LENGTH: &[u8] = b"content-length: ";
     let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
     let at = answer[..head].windows(LENGTH.len()).position(|bytes| bytes.eq_ignore_ascii_case(LENGTH))? + LENGTH.len();
-    let number = |digits: &[u8]| digits.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+    let number =
+        |digits: &[u8]| digits.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
     if answer.len() < head + number(&answer[at..head]) {
         return None;
     }

@@ -150,7 +150,8 @@ impl Report<'_> {
     fn print(&self, out: &mut Output) -> Result<(), Failure> {
         let Http { connections, seconds, repeats, .. } = self.http;
         out.line(format!("{connections} connections, {seconds} s each, medians of {repeats}; latencies at half of each server's rate\n"))?;
-        let head = ["server", "agents", "reports/s", "CPU s a million", "p50 ms", "p99 ms", "p99.9 ms", "peak memory MB", "disk bytes a report"];
+        let head =
+            ["server", "agents", "reports/s", "CPU s a million", "p50 ms", "p99 ms", "p99.9 ms", "peak memory MB", "disk bytes a report"];
         let mut rows = vec![head.map(String::from).to_vec()];
         for &agents in &self.http.agents {
             for side in [Side::Null, Side::Merit] {
