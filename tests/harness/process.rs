@@ -229,9 +229,10 @@ impl Done {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))).collect()
     }
 
-    /// What `--json` says on standard error about a failure.
+    /// What `--json` says on standard error about a failure, behind what it told before.
     pub fn failure(&self) -> Value {
-        serde_json::from_str(&self.err).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.err))
+        let last = self.err.lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.err))
     }
 
     /// Checks that it failed so, in JSON, with a hint.

@@ -239,14 +239,14 @@ fn a_fold_batch_by_batch_is_a_fold_at_once() {
     let directory = example();
     let layout = Arc::new(Layout::new(&dump::topology(&directory.topology), &registered()));
     let store = Store::open_to_read(&directory.data()).expect("a log");
-    let at_once = Fold::open(&store, &layout, &directory.file("at-once"), |_| {}).expect("folds");
+    let at_once = Fold::open(&store, &layout, &directory.file("at-once"), |_, _| {}).expect("folds");
     let expected = rows(at_once.tables());
     assert!(expected.len() > 10_000, "{} rows prove little", expected.len());
     // The log of the same configuration before anything came.
     let begun = with_pools(Profile::Example);
     let empty = Store::open_to_read(&begun.data()).expect("a log");
     for seed in 0..3 {
-        let mut fold = Fold::open(&empty, &layout, &directory.file(&format!("by-batch-{seed}")), |_| {}).expect("folds");
+        let mut fold = Fold::open(&empty, &layout, &directory.file(&format!("by-batch-{seed}")), |_, _| {}).expect("folds");
         for batch in batches(&store, &layout, &mut Random::new(seed)) {
             fold.take(&batch).expect("folds");
         }

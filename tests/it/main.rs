@@ -17,6 +17,7 @@ mod errors;
 mod http_acceptance;
 mod http_models;
 mod http_once;
+mod http_operations;
 mod import;
 mod kill;
 mod lineage;

@@ -43,14 +43,22 @@ pub struct Counters {
     pub request_timeouts: Count,
     /// Connections closed because their client abandoned its requests.
     pub abused: Count,
+    /// Requests answered 429.
+    pub rate_limited: Count,
     /// Handlers that panicked.
     pub panics: Count,
+    operations: Vec<&'static str>,
     requests: Vec<[Count; 5]>,
 }
 
 impl Counters {
-    pub(crate) fn new(operations: usize) -> Counters {
-        Counters { requests: (0..=operations).map(|_| Default::default()).collect(), ..Counters::default() }
+    pub(crate) fn new(operations: Vec<&'static str>) -> Counters {
+        Counters { requests: (0..=operations.len()).map(|_| Default::default()).collect(), operations, ..Counters::default() }
+    }
+
+    /// Ids of the operations of the service's table.
+    pub fn operations(&self) -> &[&'static str] {
+        &self.operations
     }
 
     /// Requests answered by the operation at `index` of the service's table, by the first digit of the status less one.

@@ -7,7 +7,7 @@
 //! route, the method, the parameters, the content type, the body limit in time and size, and then the operation's handler, within the
 //! request limit. Whatever refuses answers `{ "error", "code", "requestId" }`, bytes that are no request too.
 //!
-//! The door does not know what an operation does: [`api`] holds the services, [`model`] what they read.
+//! The door does not know what an operation does: [`api`] holds the services, [`model`] what they read, [`ops`] how they are.
 
 pub mod api;
 mod begun;
@@ -20,6 +20,7 @@ pub mod limits;
 pub mod model;
 pub mod openapi;
 pub mod operation;
+pub mod ops;
 mod pace;
 pub mod parameter;
 mod rate;

@@ -38,7 +38,7 @@ pub struct Service<A> {
     routes: Routes,
     document: Bytes,
     limits: Limits,
-    counters: Counters,
+    counters: Arc<Counters>,
     principal: Arc<Principal>,
     bucket: Bucket,
     ids: RequestIds,
@@ -57,7 +57,7 @@ impl<A: Send + Sync + 'static> Service<A> {
             app,
             routes: Routes::new(&operations),
             document: openapi::document(about, &operations),
-            counters: Counters::new(operations.len()),
+            counters: Arc::new(Counters::new(operations.iter().map(|operation| operation.id).collect())),
             principal: Arc::new(Principal::Local),
             bucket: Bucket::new(limits.rate),
             ids: RequestIds::new(),
@@ -77,7 +77,7 @@ impl<A: Send + Sync + 'static> Service<A> {
         &self.document
     }
 
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
@@ -140,7 +140,10 @@ impl<A: Send + Sync + 'static> Service<A> {
 
     /// The operation that a request is for, by its index.
     fn find<'p>(&self, head: &'p request::Parts) -> Result<(usize, Params<'_, 'p>), Refusal> {
-        self.bucket.take().map_err(rate_limited)?;
+        self.bucket.take().map_err(|seconds| {
+            self.counters.rate_limited.add();
+            rate_limited(seconds)
+        })?;
         route::check_host(head)?;
         self.routes.find(&head.method, head.uri.path())
     }

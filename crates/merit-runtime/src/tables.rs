@@ -34,6 +34,8 @@ impl Tables {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_write_buffer_size(32 << 20);
+        // One thread writes: rows that come in order are put in without looking for their places from the top.
+        options.set_allow_concurrent_memtable_write(false);
         options.set_max_background_jobs(1);
         options.set_keep_log_file_num(2);
         options.set_compression_type(rocksdb::DBCompressionType::Lz4);

@@ -17,7 +17,7 @@ codes! {
         MAPPING_READ "mapping_read" "the mapping file is not there, must not be read, is no UTF-8 or over 16 MiB", "check the path, its permissions and what it holds";
         POOLS_READ "pools_read" "the pools file is not there, must not be read, is no UTF-8 or over 16 MiB", "check the path, its permissions and what it holds";
         OUTPUT_FAILED "output_failed" "the output could not be written", "check the disk that it goes to";
-        LISTEN "listen" "the address is taken, or cannot be listened on", "see the detail; EVAL_ENGINE_ADDR and RESOURCE_ALLOCATOR_ADDR name other addresses";
+        LISTEN "listen" "the address is taken, or cannot be listened on", "see the detail; MERIT_OPS_ADDR, EVAL_ENGINE_ADDR and RESOURCE_ALLOCATOR_ADDR name other addresses";
         BENCH_UNMEASURED "bench_unmeasured" "the machine does not say what the bench used", "merit bench needs Linux with /proc";
         BENCH_RUN "bench_run" "a run of the bench did not end well", "see the detail";
     }

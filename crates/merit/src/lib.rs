@@ -62,7 +62,7 @@ struct Place {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The pipeline live, behind HTTP: evaluation on port 8051, allocation on 8052.
+    /// The pipeline live, behind HTTP: evaluation on port 8051, allocation on 8052, operations on 8050.
     Run(run::Run),
     /// Take reports from JSON lines or CSV, plain or gzip, and run the pipeline to their end.
     Import(import::Import),

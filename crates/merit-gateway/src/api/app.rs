@@ -6,6 +6,7 @@ use crate::model::fold::Ids;
 use crate::model::graph::Graph;
 use crate::model::key::{Key, Table};
 use crate::model::row::{AllocationRow, IdRow, Lifecycle, RecordRow};
+use crate::ops::metrics::Latencies;
 use crate::refusal::Refusal;
 use hyper::StatusCode;
 use merit_core::record::{Headers, Once, ReplyTo};
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -55,6 +56,11 @@ impl Calls {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&call);
     }
 
+    /// Calls that wait now.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
     /// Hands answers to whoever waits for them; the tables have folded what they name.
     pub fn answer(&self, answers: Vec<Vec<u8>>) {
         self.folded.send_modify(|folded| *folded += 1);
@@ -84,6 +90,8 @@ pub struct App {
     pub inbox: Inbox,
     /// Who waits for answers.
     pub calls: Arc<Calls>,
+    /// How long calls wait.
+    pub latencies: Latencies,
     /// Every rule that the pipeline can refuse a record by.
     pub rules: Vec<&'static Code>,
 }
@@ -127,6 +135,8 @@ impl Answer {
 /// A command in the log's inbox, and where its answer will be.
 pub(super) struct Posted {
     number: u64,
+    kind: Kind,
+    since: Clock,
     answer: oneshot::Receiver<Vec<u8>>,
 }
 
@@ -148,9 +158,10 @@ impl App {
         if let Some(flaw) = order.payload.flaw() {
             return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, crate::code::VALUE_INVALID, flaw.to_string()));
         }
+        let (kind, since) = (order.payload.kind(), Clock::now());
         let (number, answer) = self.calls.enter();
         match self.hand_over(call, order, number) {
-            Ok(()) => Ok(Posted { number, answer }),
+            Ok(()) => Ok(Posted { number, kind, since, answer }),
             Err(refusal) => {
                 self.calls.leave(number);
                 Err(refusal)
@@ -159,9 +170,10 @@ impl App {
     }
 
     /// Waits for what a command led to.
-    pub(super) async fn taken(&self, Posted { number, answer }: Posted) -> Result<Taken, Refusal> {
+    pub(super) async fn taken(&self, Posted { number, kind, since, answer }: Posted) -> Result<Taken, Refusal> {
         match tokio::time::timeout(PATIENCE, answer).await {
             Ok(Ok(bytes)) => {
+                self.latencies.record(kind, since.elapsed());
                 let answer = Answer { bytes };
                 match answer.answered().map(|answered| answered.outcome) {
                     Some(Outcome::OtherContent) => Err(key_reused()),

@@ -15,6 +15,7 @@ codes! {
         REPORT_REFUSED "report_refused" "422: the report breaks a rule", "the message says which";
         STALLED "log_stalled" "503: more commands wait for the disk than Merit takes; the request had no effect", "ask again as the header `Retry-After` says";
         STOPPED "stopped" "503: the pipeline has stopped", "see what `merit run` said, and start it again";
+        NOT_READY "not_ready" "503: calls are not answered yet, or not any more", "see the message; ask again as the header `Retry-After` says";
         TABLES_FAILED "read_model_failed" "500: the tables that answers are read from cannot be read", "delete `read-models` in the data directory and start again: it is folded anew from the log";
     }
 }

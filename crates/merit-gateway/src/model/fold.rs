@@ -2,6 +2,7 @@
 
 use super::key::{FORMAT, Key, Table};
 use super::row::{PositionRow, RecordRow};
+use super::scores::Places;
 use super::{allocations, graph, promotions, scores};
 use merit_core::{Datum, EventTime, Kind, Uuid};
 use merit_runtime::RuntimeError;
@@ -44,7 +45,7 @@ impl Folded<'_> {
     /// Itself as a row.
     pub fn row(&self) -> RecordRow<'_> {
         let Frame { time, payload, .. } = self.frame;
-        RecordRow { partition: self.partition as u32, offset: self.offset, kind: self.kind as u32, id: self.id(), time, payload }
+        RecordRow { partition: self.partition as u32, offset: self.offset, kind: self.kind as u32, time, payload }
     }
 }
 
@@ -72,6 +73,7 @@ impl Ids {
 pub struct Rows<'t> {
     tables: &'t Tables,
     changes: Changes,
+    pub(super) places: Places,
 }
 
 impl Rows<'_> {
@@ -85,7 +87,7 @@ impl Rows<'_> {
 
     /// Sets a row.
     pub fn put<'a>(&mut self, key: Vec<u8>, row: &impl Datum<'a>) {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(512);
         row.put(&mut bytes);
         self.changes.insert(key, Some(bytes));
     }
@@ -108,12 +110,13 @@ pub struct Fold {
     ids: Ids,
     /// Offset of the next record, by partition; none where a partition is not folded.
     positions: Vec<Option<u64>>,
+    places: Places,
 }
 
 impl Fold {
     /// Opens the tables of a log in `path` and brings them up to its end. Those of another format, those that are damaged, and
-    /// those that are ahead of the log are folded anew; `progress` is told how many records were folded.
-    pub fn open(store: &Store, layout: &Arc<Layout>, path: &Path, mut progress: impl FnMut(u64)) -> Result<Fold, RuntimeError> {
+    /// those that are ahead of the log are folded anew; `progress` is told how many records were folded, and of how many.
+    pub fn open(store: &Store, layout: &Arc<Layout>, path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Fold, RuntimeError> {
         let anew = |path: &Path| {
             // What is not there needs no removing; what cannot be removed is told by the opening.
             let _ = std::fs::remove_dir_all(path);
@@ -134,7 +137,13 @@ impl Fold {
             let row = tables.get(&position_key(layout, at))?;
             positions[at] = Some(row.and_then(|row| PositionRow::decode(&row)).map_or(0, |row| row.offset));
         }
-        Ok(Fold { layout: Arc::clone(layout), tables: Arc::new(tables), ids: Ids::new(store, layout)?, positions })
+        Ok(Fold {
+            layout: Arc::clone(layout),
+            tables: Arc::new(tables),
+            ids: Ids::new(store, layout)?,
+            positions,
+            places: Places::default(),
+        })
     }
 
     /// Whether the tables are of this format and not ahead of the log.
@@ -157,10 +166,15 @@ impl Fold {
         &self.tables
     }
 
-    fn catch_up(&mut self, store: &Store, progress: &mut impl FnMut(u64)) -> Result<(), RuntimeError> {
+    fn catch_up(&mut self, store: &Store, progress: &mut impl FnMut(u64, u64)) -> Result<(), RuntimeError> {
         let tables = Arc::clone(&self.tables);
-        let mut rows = Rows { tables: &tables, changes: Changes::new() };
+        let mut rows = Rows { tables: &tables, changes: Changes::new(), places: Places::default() };
         let mut folded = 0;
+        let mut of = 0;
+        for (position, partition) in self.positions.iter().zip(&self.layout.partitions) {
+            of += position.map_or(Ok(0), |position| Ok(store.end(partition)?.saturating_sub(position.max(store.start(partition)))))?;
+        }
+        progress(folded, of);
         for at in 0..self.positions.len() {
             let Some(position) = self.positions[at] else { continue };
             let partition = &self.layout.partitions[at];
@@ -171,7 +185,7 @@ impl Fold {
                 folded += 1;
                 if rows.changes.len() >= CATCH_UP_ROWS {
                     self.write(&mut rows)?;
-                    progress(folded);
+                    progress(folded, of);
                 }
             }
         }
@@ -182,7 +196,7 @@ impl Fold {
     /// Folds what was committed.
     pub fn take(&mut self, batches: &Batches) -> Result<(), RuntimeError> {
         let tables = Arc::clone(&self.tables);
-        let mut rows = Rows { tables: &tables, changes: Changes::new() };
+        let mut rows = Rows { tables: &tables, changes: Changes::new(), places: std::mem::take(&mut self.places) };
         for (at, base, _, body) in batches {
             let Some(position) = self.positions[*at] else { continue };
             for (offset, frame) in (*base..).zip(frames(body)) {
@@ -192,7 +206,9 @@ impl Fold {
                 }
             }
         }
-        self.write(&mut rows)
+        self.write(&mut rows)?;
+        self.places = rows.places;
+        Ok(())
     }
 
     fn write(&self, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {

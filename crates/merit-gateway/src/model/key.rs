@@ -37,7 +37,7 @@ pub enum Table {
 }
 
 /// The form of keys and rows; tables of another one are folded anew.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Builds a key.
 pub struct Key(Vec<u8>);
@@ -45,16 +45,18 @@ pub struct Key(Vec<u8>);
 impl Key {
     /// A key of that table.
     pub fn of(table: Table) -> Key {
-        Key(vec![table as u8])
+        let mut bytes = Vec::with_capacity(64);
+        bytes.push(table as u8);
+        Key(bytes)
     }
 
     /// With a name, which ends at a zero byte: names hold none, or sort behind those that do not.
     pub fn name(mut self, name: &str) -> Key {
-        for byte in name.bytes() {
-            match byte {
-                0 => self.0.extend([0, 255]),
-                byte => self.0.push(byte),
+        for (at, part) in name.as_bytes().split(|byte| *byte == 0).enumerate() {
+            if at > 0 {
+                self.0.extend([0, 255]);
             }
+            self.0.extend_from_slice(part);
         }
         self.0.extend([0, 0]);
         self

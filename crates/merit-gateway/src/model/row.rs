@@ -20,8 +20,6 @@ datum! {
         offset: u64,
         /// Number of its type.
         kind: u32,
-        /// Its id.
-        id: Uuid,
         /// Its timestamp.
         time: EventTime,
         /// Its encoding.

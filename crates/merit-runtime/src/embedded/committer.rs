@@ -7,6 +7,7 @@ use crate::{Failpoint, RuntimeError};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 type Done = Result<Batches, RuntimeError>;
 
@@ -16,6 +17,8 @@ pub struct Committed {
     pub batches: Batches,
     /// Encodings of the [`Answered`](crate::task::Answered) of its commands.
     pub answers: Vec<Vec<u8>>,
+    /// What writing it took, its sync included.
+    pub took: Duration,
 }
 
 /// Takes every commit once it is on disk, on the committing thread.
@@ -38,12 +41,14 @@ impl Committer {
         let thread = std::thread::spawn(move || {
             while let Ok(mut commit) = receive.recv() {
                 Failpoint::CommitPacking.pass();
+                let begun = Instant::now();
                 let written = store.commit(&mut commit, &layout.partitions);
+                let took = begun.elapsed();
                 Failpoint::CommitWritten.pass();
                 let Commit { batches, answers, checkpoint, .. } = commit;
                 let batches = match (&written, &mut follower) {
                     (Ok(()), Some(follower)) => {
-                        follower(Committed { batches, answers });
+                        follower(Committed { batches, answers, took });
                         Vec::new()
                     }
                     _ => batches,

@@ -12,6 +12,7 @@ use crate::store::Store;
 use merit_core::record::Tick;
 use merit_core::{Datum, EventTime, Fault, Key, Payload};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -43,7 +44,11 @@ enum Message {
 
 /// Where commands go.
 #[derive(Clone)]
-pub struct Inbox(SyncSender<Message>);
+pub struct Inbox {
+    messages: SyncSender<Message>,
+    /// Commands sent, less those that the worker took.
+    waiting: Arc<AtomicU64>,
+}
 
 /// Why a command was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +62,20 @@ pub enum NotTaken {
 impl Inbox {
     /// Hands a command over; never waits.
     pub fn send(&self, command: Command) -> Result<(), NotTaken> {
-        self.0.try_send(Message::Command(command)).map_err(|error| match error {
-            TrySendError::Full(_) => NotTaken::Full,
-            TrySendError::Disconnected(_) => NotTaken::Stopped,
+        // Before it is sent, or the worker would take off what was not added.
+        self.waiting.fetch_add(1, Relaxed);
+        self.messages.try_send(Message::Command(command)).map_err(|error| {
+            self.waiting.fetch_sub(1, Relaxed);
+            match error {
+                TrySendError::Full(_) => NotTaken::Full,
+                TrySendError::Disconnected(_) => NotTaken::Stopped,
+            }
         })
+    }
+
+    /// Commands that wait for the worker.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Relaxed)
     }
 }
 
@@ -72,35 +87,36 @@ pub fn now() -> EventTime {
 
 /// A pipeline at work.
 pub struct Live {
-    inbox: SyncSender<Message>,
+    inbox: Inbox,
     worker: JoinHandle<Result<Arc<Store>, RuntimeError>>,
 }
 
 impl Live {
     /// Starts the worker. `follower` is given every commit once it is on disk, in order, and is dropped when the worker ends.
     pub fn start(mut engine: Engine, mut follower: impl FnMut(Committed) + Send + 'static) -> Result<Live, RuntimeError> {
-        let (inbox, messages) = sync_channel(INBOX);
-        let waker = inbox.clone();
+        let (send, messages) = sync_channel(INBOX);
+        let inbox = Inbox { messages: send.clone(), waiting: Arc::default() };
+        let (waker, waiting) = (send, Arc::clone(&inbox.waiting));
         let follower: Follower = Box::new(move |committed| {
             // A worker whose inbox is full is awake.
             let _ = waker.try_send(Message::Committed);
             follower(committed);
         });
         engine.follow(follower)?;
-        let worker = std::thread::Builder::new().name("pipeline".into()).spawn(move || Worker::new(engine, messages).work());
+        let worker = std::thread::Builder::new().name("pipeline".into()).spawn(move || Worker::new(engine, messages, waiting).work());
         let worker = worker.map_err(|error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() })?;
         Ok(Live { inbox, worker })
     }
 
     /// Where commands go.
     pub fn inbox(&self) -> Inbox {
-        Inbox(self.inbox.clone())
+        self.inbox.clone()
     }
 
     /// Ends cleanly: what was taken is run, committed and checkpointed. Gives the reason where the worker had stopped before.
     pub fn stop(self) -> Result<Arc<Store>, RuntimeError> {
         // A worker that is gone says why below.
-        let _ = self.inbox.send(Message::Stop);
+        let _ = self.inbox.messages.send(Message::Stop);
         self.worker.join().unwrap_or_else(|_| Err(RuntimeError::Store { attempt: "go on with", cause: "the worker panicked".into() }))
     }
 }
@@ -115,6 +131,7 @@ struct Heard {
 struct Worker {
     engine: Engine,
     inbox: Receiver<Message>,
+    waiting: Arc<AtomicU64>,
     ticked: Instant,
     heard: Vec<Heard>,
     /// The largest time that moved a watermark.
@@ -122,10 +139,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(engine: Engine, inbox: Receiver<Message>) -> Worker {
+    fn new(engine: Engine, inbox: Receiver<Message>, waiting: Arc<AtomicU64>) -> Worker {
         let at = Instant::now();
         let heard = of_topic(engine.layout(), "eval.reports").map(|partition| Heard { partition, at }).collect();
-        Worker { engine, inbox, ticked: at, heard, newest: EventTime::MIN }
+        Worker { engine, inbox, waiting, ticked: at, heard, newest: EventTime::MIN }
     }
 
     fn work(mut self) -> Result<Arc<Store>, RuntimeError> {
@@ -157,6 +174,7 @@ impl Worker {
     }
 
     fn take(&mut self, command: &Command) -> Result<(), RuntimeError> {
+        self.waiting.fetch_sub(1, Relaxed);
         let unreadable = || {
             let fault = Fault("a command that was handed over cannot be read".into());
             RuntimeError::Stopped { task: "live".into(), offset: 0, fault }

@@ -90,7 +90,7 @@ pub(super) fn bytes_written() -> Result<u64, Failure> {
 }
 
 /// The number behind a name in a file of `/proc`.
-fn field(path: &str, name: &str) -> Result<u64, Failure> {
+pub(super) fn field(path: &str, name: &str) -> Result<u64, Failure> {
     let unreadable = |detail: String| Failure::new(code::BENCH_UNMEASURED, format!("could not read {name} in {path}")).because(detail);
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     let words = text.lines().find_map(|line| line.strip_prefix(name)).and_then(|rest| rest.split_whitespace().next());

@@ -3,6 +3,7 @@
 //! Every run has a process of its own, so that none finds the memory of another, and is pinned to one core before it starts any
 //! thread. Making the load, and reading the real run's records for the pipeline without logic, is left out of the times.
 
+mod http;
 mod load;
 mod measure;
 mod null;
@@ -12,7 +13,7 @@ use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use load::Format;
 use measure::{Measured, Stopwatch};
 use merit_core::Kind;
@@ -27,7 +28,10 @@ use std::process::Command;
 const PROFILE: &str = "sustained";
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Reports of a run.
     #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     reports: u64,
@@ -46,6 +50,16 @@ pub(crate) struct Bench {
     /// One run in this process.
     #[arg(long, hide = true, requires_all = ["data_dir", "cpu"])]
     only: Option<Run>,
+}
+
+/// What is measured beside the pipeline.
+#[derive(Subcommand)]
+enum Other {
+    /// What `/eval/submit` carries, beside a server that only answers.
+    Http(http::Http),
+    /// That server.
+    #[command(hide = true)]
+    NullHttp(http::NullHttp),
 }
 
 /// The runs, in order: a pipeline without logic reads what the whole one left.
@@ -105,7 +119,15 @@ impl Task<'_> {
 }
 
 impl Bench {
-    pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, out: &mut Output) -> Result<(), Failure> {
+        match self.other.take() {
+            Some(Other::Http(http)) => http.run(out),
+            Some(Other::NullHttp(null)) => null.run(out),
+            None => self.pipelines(out),
+        }
+    }
+
+    fn pipelines(self, out: &mut Output) -> Result<(), Failure> {
         let busy = measure::load_average().filter(|(average, cores)| *average > *cores as f64 / 4.0);
         let core = self.cpu.map_or_else(measure::last_core, Ok)?;
         measure::pin(core)?;

@@ -1,5 +1,6 @@
 //! `merit run`: the pipeline live, behind its two HTTP services.
 
+mod diary;
 mod policy;
 mod services;
 
@@ -11,15 +12,21 @@ use clap::Args;
 use merit_gateway::api::{App, Calls};
 use merit_gateway::model::Fold;
 use merit_gateway::model::fold::Ids;
+use merit_gateway::ops::count::{Lag, Tally};
+use merit_gateway::ops::health::{Health, Phase};
+use merit_gateway::ops::metrics::{Latencies, Metrics};
+use merit_policy::rule::ALLOW;
 use merit_runtime::embedded::Committed;
 use merit_runtime::live::{Live, now};
-use merit_runtime::{Engine, Options, RuntimeError};
+use merit_runtime::{Engine, LOGIC_VERSION, Options, RuntimeError};
 use services::{Addresses, Services};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tokio::sync::oneshot;
+use tracing::info;
 
 /// The pools that an empty directory starts with.
 const POOLS: &str = include_str!("../../../../pools.toml");
@@ -42,45 +49,68 @@ impl Run {
         let addresses = Addresses::from_environment()?;
         let policy = policy::from_environment()?;
         let topology = session::topology(self.place.topology.as_deref())?;
+        diary::begin(out.json);
+        let health = Arc::new(Health::default());
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), LOGIC_VERSION));
+        let services = Services::start(&health, &metrics, &addresses)?;
+        let began = Instant::now();
         let mut engine = session::open(&self.place, &topology, self.audit_key.as_ref(), Options::default())?;
+        info!(inputs = engine.refolded, seconds = began.elapsed().as_secs_f64(), "recovered: inputs behind the checkpoint computed again");
         start_pools(&mut engine)?;
         policy::put_in_force(&mut engine, &policy)?;
         let (store, layout) = (engine.store().clone(), Arc::clone(engine.layout()));
-        let mut folded_before = 0;
         let tables = self.place.data_dir.join("read-models");
-        let fold = Fold::open(&store, &layout, &tables, |folded| {
-            folded_before = folded;
-            out.progress(&format!("read models: {folded} records folded"));
+        let (began, mut folded) = (Instant::now(), 0);
+        let fold = Fold::open(&store, &layout, &tables, |done, of| {
+            folded = of;
+            health.enter(Phase::Folding { done, of });
+            out.progress(&format!("read models: {done} of {of} records folded"));
         })?;
         out.progress("");
+        info!(records = folded, seconds = began.elapsed().as_secs_f64(), "read models are up to the log");
         let calls = Arc::new(Calls::new(format!("{}-{:x}", std::process::id(), now().0)));
         let tables = Arc::clone(fold.tables());
-        let (send, committed) = sync_channel(FOLD_AHEAD);
-        // The thread that folds is gone only if it failed, which ends the run.
-        let live = Live::start(engine, move |commit| drop(send.send(commit)))?;
+        let (send, committed) = sync_channel::<Committed>(FOLD_AHEAD);
+        let lag = Lag::new(&metrics);
+        let live = Live::start(engine, move |commit| {
+            lag.add(&commit.batches);
+            // The thread that folds is gone only if it failed, which ends the run.
+            drop(send.send(commit));
+        })?;
+        let inbox = live.inbox();
+        metrics.watch_pipeline(move || inbox.waiting(), {
+            let calls = Arc::clone(&calls);
+            move || calls.waiting()
+        });
         let app = App {
             ids: Ids::new(&store, &layout)?,
-            layout,
+            layout: Arc::clone(&layout),
             store,
             tables: Arc::clone(&tables),
             inbox: live.inbox(),
             calls: Arc::clone(&calls),
+            latencies: Latencies::new(&metrics),
             rules: code::RULES.iter().flat_map(|section| section.codes).copied().collect(),
         };
+        let policies = merit_policy::rule::RULES.iter().map(|rule| rule.name).chain([ALLOW]).collect();
+        let tally = Tally::new(&metrics, &layout, &tables, policies)?;
         let (ended, end) = oneshot::channel();
-        let folder = start_folding(fold, committed, calls, ended)?;
-        let served = Services::start(app, &addresses).and_then(|services| {
-            services.announce(out)?;
-            services.serve(end);
+        let folder = Folder { fold, tally, calls, health: Arc::clone(&health) }.start(committed, ended)?;
+        let served = services.open(app, &addresses).and_then(|open| {
+            services.announce(&open, out)?;
+            services.serve(open, end);
             Ok(())
         });
+        health.enter(Phase::Ending);
         let stopped = live.stop();
         let folded =
             folder.join().unwrap_or_else(|_| Err(RuntimeError::Store { attempt: "fold", cause: "the folding thread panicked".into() }));
+        services.close();
         stopped?;
         folded?;
         served?;
         tables.flush()?;
+        info!("everything taken is on disk");
         out.line(if out.json { r#"{"stopped":true}"# } else { "stopped: everything taken is on disk" })
     }
 }
@@ -101,23 +131,42 @@ fn start_pools(engine: &mut Engine) -> Result<(), Failure> {
     Ok(engine.settle()?)
 }
 
-/// Folds every commit into the tables and answers calls, until the pipeline ends.
-fn start_folding(
-    mut fold: Fold,
-    committed: Receiver<Committed>,
+/// Folds every commit into the tables, counts it, and answers calls.
+struct Folder {
+    fold: Fold,
+    tally: Tally,
     calls: Arc<Calls>,
-    ended: oneshot::Sender<()>,
-) -> Result<JoinHandle<Result<(), RuntimeError>>, Failure> {
-    let work = move || {
-        let folded = committed.iter().try_for_each(|Committed { batches, answers }| {
-            fold.take(&batches)?;
-            calls.answer(answers);
-            Ok(())
-        });
-        // Nobody listens where the run ends for another reason.
-        let _ = ended.send(());
-        folded
-    };
-    let started = std::thread::Builder::new().name("read-models".into()).spawn(work);
-    started.map_err(|error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() }.into())
+    health: Arc<Health>,
+}
+
+impl Folder {
+    /// Does so until the pipeline ends.
+    fn start(
+        mut self,
+        committed: Receiver<Committed>,
+        ended: oneshot::Sender<()>,
+    ) -> Result<JoinHandle<Result<(), RuntimeError>>, Failure> {
+        let work = move || {
+            let folded = committed.iter().try_for_each(|commit| self.take(commit));
+            if let Err(error) = &folded {
+                self.health.enter(Phase::Stopped(format!("the read models stopped: {error}")));
+            } else if self.health.phase() != Phase::Ending {
+                self.health.enter(Phase::Stopped("the pipeline stopped".into()));
+            }
+            // Nobody listens where the run ends for another reason.
+            let _ = ended.send(());
+            folded
+        };
+        let started = std::thread::Builder::new().name("read-models".into()).spawn(work);
+        started.map_err(|error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() }.into())
+    }
+
+    fn take(&mut self, commit: Committed) -> Result<(), RuntimeError> {
+        let began = Instant::now();
+        self.fold.take(&commit.batches)?;
+        self.tally.take(&commit, began);
+        diary::committed(commit.took, commit.batches.iter().map(|(_, _, count, _)| count).sum());
+        self.calls.answer(commit.answers);
+        Ok(())
+    }
 }

@@ -1,18 +1,24 @@
 //! The listeners: where they stand, and how they end.
 
+use super::diary::Refusals;
 use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
 use merit_gateway::api::{App, allocation, evaluation};
 use merit_gateway::operation::About;
+use merit_gateway::ops::health::{Health, Phase};
+use merit_gateway::ops::metrics::Metrics;
+use merit_gateway::ops::{Ops, operations};
 use merit_gateway::{DoorError, Limits, Service, bind, raise_file_limit, serve};
 use std::error::Error;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::info;
 
 const EVALUATION: About =
     About { title: "Merit evaluation service", version: env!("CARGO_PKG_VERSION"), description: "Reports in, scores and promotions out." };
@@ -23,8 +29,18 @@ const ALLOCATION: About = About {
     description: "Requests for GPUs, and what becomes of them.",
 };
 
+const OPERATIONS: About = About {
+    title: "Merit operations",
+    version: env!("CARGO_PKG_VERSION"),
+    description: "Whether Merit works, and what it does in numbers.",
+};
+
+/// Between two looks at what gathers while nobody asks.
+const UPKEEP: Duration = Duration::from_secs(1);
+
 /// Where the services listen.
 pub(super) struct Addresses {
+    operations: SocketAddr,
     evaluation: SocketAddr,
     allocation: SocketAddr,
 }
@@ -32,8 +48,11 @@ pub(super) struct Addresses {
 impl Addresses {
     /// Those of the environment, else seed 001's on loopback.
     pub(super) fn from_environment() -> Result<Addresses, Failure> {
-        let evaluation = address("EVAL_ENGINE_ADDR", "127.0.0.1:8051")?;
-        Ok(Addresses { evaluation, allocation: address("RESOURCE_ALLOCATOR_ADDR", "127.0.0.1:8052")? })
+        Ok(Addresses {
+            operations: address("MERIT_OPS_ADDR", "127.0.0.1:8050")?,
+            evaluation: address("EVAL_ENGINE_ADDR", "127.0.0.1:8051")?,
+            allocation: address("RESOURCE_ALLOCATOR_ADDR", "127.0.0.1:8052")?,
+        })
     }
 }
 
@@ -43,71 +62,137 @@ fn address(variable: &str, default: &str) -> Result<SocketAddr, Failure> {
     text.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(invalid)
 }
 
-/// Services that listen, and do not serve yet.
+/// Services that are open.
 pub(super) struct Services {
     runtime: Runtime,
-    evaluation: (TcpListener, Arc<Service<App>>),
-    allocation: (TcpListener, Arc<Service<App>>),
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    refusals: Arc<Mutex<Refusals>>,
+    operations: Door,
+}
+
+/// The services that have the pipeline behind them.
+pub(super) struct Open {
+    doors: Vec<Door>,
     /// Heard from before anybody is told the addresses: who stops Merit by a signal then stops it cleanly.
     terminate: Signal,
     interrupt: Signal,
 }
 
+/// A listener that serves until it is told to close.
+struct Door {
+    name: &'static str,
+    address: SocketAddr,
+    close: watch::Sender<bool>,
+    served: JoinHandle<()>,
+}
+
 impl Services {
-    /// Opens the doors.
-    pub(super) fn start(app: App, addresses: &Addresses) -> Result<Services, Failure> {
+    /// Opens the door of the operations, which answers from here on; the others follow once there is something behind them.
+    pub(super) fn start(health: &Arc<Health>, metrics: &Arc<Metrics>, addresses: &Addresses) -> Result<Services, Failure> {
         raise_file_limit().map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| Failure::new(code::LISTEN, "could not start the threads of the services").because(error.to_string()))?;
-        let app = Arc::new(app);
+        let ops = Arc::new(Ops { health: Arc::clone(health), metrics: Arc::clone(metrics) });
+        let refusals = Arc::default();
+        let service = Service::new(ops, &OPERATIONS, operations(), Limits::default());
+        let operations = open(&runtime, metrics, &refusals, "operations", addresses.operations, service)?;
+        runtime.spawn(upkeep(Arc::clone(metrics), Arc::clone(&refusals)));
+        let (health, metrics) = (Arc::clone(health), Arc::clone(metrics));
+        Ok(Services { runtime, health, metrics, refusals, operations })
+    }
+
+    /// Opens the doors of evaluation and allocation.
+    pub(super) fn open(&self, app: App, addresses: &Addresses) -> Result<Open, Failure> {
         let deaf = |error: std::io::Error| Failure::new(code::LISTEN, "could not listen to signals").because(error.to_string());
-        let (evaluation, allocation, terminate, interrupt) = {
-            let _entered = runtime.enter();
-            let (terminate, interrupt) = (signal(SignalKind::terminate()).map_err(deaf)?, signal(SignalKind::interrupt()).map_err(deaf)?);
-            let service = |about, operations| Arc::new(Service::new(Arc::clone(&app), about, operations, Limits::default()));
-            let evaluation = (bind(addresses.evaluation).map_err(failed)?, service(&EVALUATION, evaluation()));
-            let allocation = (bind(addresses.allocation).map_err(failed)?, service(&ALLOCATION, allocation()));
-            (evaluation, allocation, terminate, interrupt)
-        };
-        Ok(Services { runtime, evaluation, allocation, terminate, interrupt })
+        let _entered = self.runtime.enter();
+        let (terminate, interrupt) = (signal(SignalKind::terminate()).map_err(deaf)?, signal(SignalKind::interrupt()).map_err(deaf)?);
+        let app = Arc::new(app);
+        let service = |about, operations| Service::new(Arc::clone(&app), about, operations, Limits::default());
+        let doors = [
+            ("evaluation", addresses.evaluation, service(&EVALUATION, evaluation())),
+            ("allocation", addresses.allocation, service(&ALLOCATION, allocation())),
+        ];
+        let open = |(name, address, service)| open(&self.runtime, &self.metrics, &self.refusals, name, address, service);
+        let doors = doors.into_iter().map(open).collect::<Result<Vec<Door>, Failure>>()?;
+        self.health.enter(Phase::Ready);
+        Ok(Open { doors, terminate, interrupt })
     }
 
     /// Says where they are.
-    pub(super) fn announce(&self, out: &mut Output) -> Result<(), Failure> {
-        let at = |listener: &TcpListener| listener.local_addr().map_or_else(|_| "?".into(), |address| address.to_string());
-        let (evaluation, allocation) = (at(&self.evaluation.0), at(&self.allocation.0));
+    pub(super) fn announce(&self, open: &Open, out: &mut Output) -> Result<(), Failure> {
+        let doors = || open.doors.iter().chain([&self.operations]);
         if out.json {
-            out.line(serde_json::json!({ "evaluation": evaluation, "allocation": allocation }).to_string())?;
+            let addresses = doors().map(|door| (door.name.to_owned(), door.address.to_string().into()));
+            out.line(serde_json::Value::Object(addresses.collect()).to_string())?;
         } else {
-            out.line(format!("evaluation  http://{evaluation}  (operations: /docs)"))?;
-            out.line(format!("allocation  http://{allocation}  (operations: /docs)"))?;
+            for door in doors() {
+                out.line(format!("{:<10}  http://{}  (operations: /docs)", door.name, door.address))?;
+            }
             out.line("plain HTTP on loopback: whoever reaches these addresses is the local principal")?;
         }
         out.finish()
     }
 
-    /// Serves until a signal comes, or the pipeline ends.
-    pub(super) fn serve(self, ended: oneshot::Receiver<()>) {
-        let Services { runtime, evaluation, allocation, mut terminate, mut interrupt } = self;
-        runtime.block_on(async {
-            let (stop, stopping) = watch::channel(false);
-            let until = |mut stopping: watch::Receiver<bool>| async move {
-                // A sender that is gone has stopped, too.
-                let _ = stopping.wait_for(|stop| *stop).await;
+    /// Serves until a signal comes, or the pipeline ends; then closes every door but that of the operations.
+    pub(super) fn serve(&self, open: Open, ended: oneshot::Receiver<()>) {
+        let Open { doors, mut terminate, mut interrupt } = open;
+        self.runtime.block_on(async {
+            let why = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+                _ = ended => "the pipeline stopped",
             };
-            let doors = [evaluation, allocation].map(|(listener, service)| tokio::spawn(serve(listener, service, until(stopping.clone()))));
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = ended => {}
+            self.health.enter(Phase::Ending);
+            info!(why, "merit ends");
+            for door in &doors {
+                door.close.send_replace(true);
             }
-            stop.send_replace(true);
             for door in doors {
                 // A door that panicked said so.
-                let _ = door.await;
+                let _ = door.served.await;
             }
         });
+    }
+
+    /// Closes what is open.
+    pub(super) fn close(self) {
+        self.operations.close.send_replace(true);
+        // A door that panicked said so.
+        let _ = self.runtime.block_on(self.operations.served);
+    }
+}
+
+fn open<A: Send + Sync + 'static>(
+    runtime: &Runtime,
+    metrics: &Metrics,
+    refusals: &Mutex<Refusals>,
+    name: &'static str,
+    address: SocketAddr,
+    service: Service<A>,
+) -> Result<Door, Failure> {
+    let _entered = runtime.enter();
+    let listener = bind(address).map_err(failed)?;
+    let address = listener.local_addr().unwrap_or(address);
+    metrics.watch_door(name, service.counters());
+    refusals.lock().unwrap_or_else(PoisonError::into_inner).watch(name, service.counters());
+    let (close, mut closing) = watch::channel(false);
+    let until = async move {
+        // A sender that is gone has told it, too.
+        let _ = closing.wait_for(|close| *close).await;
+    };
+    let served = runtime.spawn(serve(listener, Arc::new(service), until));
+    info!(service = name, %address, "listens");
+    Ok(Door { name, address, close, served })
+}
+
+/// Looks after what gathers while nobody asks.
+async fn upkeep(metrics: Arc<Metrics>, refusals: Arc<Mutex<Refusals>>) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        metrics.upkeep();
+        refusals.lock().unwrap_or_else(PoisonError::into_inner).tell();
     }
 }
 
