@@ -250,8 +250,10 @@ mod tests {
     fn a_checkpoint_writes_the_rows_that_changed() {
         let mut ring = Single::<Recent<Name>>::default();
         ring.write().resize(3 * CHUNK);
-        (0..3 * CHUNK as u64).for_each(|number| drop(ring.write().insert(known(number))));
-        let mut written = |ring: &mut Single<Recent<Name>>| {
+        for number in 0..3 * CHUNK as u64 {
+            ring.write().insert(known(number));
+        }
+        let written = |ring: &mut Single<Recent<Name>>| {
             let mut parts = Vec::new();
             ring.checkpoint(&mut |_, part, _| parts.push(part));
             parts

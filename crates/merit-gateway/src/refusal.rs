@@ -24,9 +24,7 @@ pub struct Refusal {
     /// For a person: what is wrong, in lower case, without a period.
     pub message: Cow<'static, str>,
     /// What the body says beside `error`, `code` and `requestId`, in this order.
-    pub fields: Vec<(&'static str, Value)>,
-    /// What it is about, whose fields stand behind these.
-    pub record: Map<String, Value>,
+    pub fields: Vec<(String, Value)>,
     /// Seconds, at least 1.
     pub retry_after: Option<u32>,
     pub(crate) allow: Option<HeaderValue>,
@@ -36,28 +34,21 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static Code, message: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal {
-            status,
-            code,
-            message: message.into(),
-            fields: Vec::new(),
-            record: Map::new(),
-            retry_after: None,
-            allow: None,
-            close: false,
-        }
+        Refusal { status, code, message: message.into(), fields: Vec::new(), retry_after: None, allow: None, close: false }
     }
 
     /// Adds a field to the body.
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Refusal {
-        self.fields.push((name, value.into()));
+        self.fields.push((name.to_owned(), value.into()));
         self
     }
 
     /// Adds everything that a value says of itself to the body, where it does not say it already.
     pub fn record(mut self, value: &impl serde::Serialize) -> Refusal {
         if let Ok(Value::Object(fields)) = serde_json::to_value(value) {
-            self.record = fields;
+            let is_new = |(name, _): &(String, Value)| self.fields.iter().all(|(known, _)| known != name);
+            let new: Vec<(String, Value)> = fields.into_iter().filter(is_new).collect();
+            self.fields.extend(new);
         }
         self
     }
@@ -89,13 +80,9 @@ impl Refusal {
     /// The answer.
     pub(crate) fn reply(self, request_id: &str) -> Reply {
         let own = [("error", self.message.into_owned()), ("code", self.code.name.to_owned()), ("requestId", request_id.to_owned())];
-        let mut body: Map<String, Value> = self.fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        for (name, value) in self.record {
-            body.entry(name).or_insert(value);
-        }
-        for (at, (name, value)) in own.into_iter().enumerate() {
-            body.shift_insert(at, name.to_owned(), value.into());
-        }
+        let own = own.map(|(name, value)| (name.to_owned(), Value::from(value)));
+        let fields = self.fields.into_iter().filter(|(name, _)| own.iter().all(|(known, _)| known != name)).collect::<Vec<_>>();
+        let body: Map<String, Value> = own.into_iter().chain(fields).collect();
         let body = serde_json::to_vec(&body).expect("a map of strings to values is JSON");
         let mut reply = Reply::written(self.status, "application/json", body);
         if let Some(seconds) = self.retry_after {
