@@ -6,6 +6,7 @@
 mod allocation;
 mod app;
 pub mod code;
+mod command;
 mod evaluation;
 mod list;
 mod trace;
