@@ -16,6 +16,7 @@ use crate::strict;
 use hyper::header::{HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 use merit_core::id::Hex;
+use merit_core::record::name as name_flaw;
 use merit_core::record::{
     Action, CreateRetrain, EvalReport, MAX_REF, MAX_REFS, MAX_TEXT, ProposePromotion, Rejected, ReportDuplicate, ReportLate, RetrainStatus,
     ScoreUpdated,
@@ -382,6 +383,10 @@ type Location = Box<dyn FnOnce() -> String + Send>;
 fn post_report(app: &App, call: &Call, reader: &mut JsonReports) -> Result<(Posted, Location), Refusal> {
     let report = reader.parse(&call.body).map_err(unreadable)?;
     let id = call.idempotency_key.as_deref().map(|key| report_id(call, key));
+    // Its own id gives way to the key, and has to be one all the same.
+    if let Some(flaw) = report.id.and_then(|own| name_flaw("id", own)) {
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, app.rule("id_invalid", code::REPORT_REFUSED), flaw.to_string()));
+    }
     let report = EvalReport { id: id.as_deref().or(report.id), ..report };
     let order = Order { topic: "eval.reports", key: report.agent_id, payload: Payload::EvalReport(&report), once: None };
     let agent: Box<str> = report.agent_id.into();
