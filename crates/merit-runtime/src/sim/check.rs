@@ -2,7 +2,7 @@
 //!
 //! | rule | broken where |
 //! |---|---|
-//! | `once` | an input is counted twice or not at all (I1) |
+//! | `once` | an input is counted twice or not at all (I1), or a command under a key has two effects |
 //! | `parents` | an allocation has not exactly one request and one approval, or names a parent that is nowhere (I2) |
 //! | `pool` | what is granted is more than there is, or not what the ledger says (I3) |
 //! | `sequence` | a stream does not rise in a partition (I4) |
@@ -15,15 +15,16 @@
 
 use super::broker::{Broker, Message};
 use super::checkpoint::Rows;
+use super::inputs::ONCE;
 use super::{Broken, Setup};
 use crate::embedded::{Differing, describe, first_difference};
 use crate::frame::Frame;
 use crate::store::{key_and_part, state_prefix};
-use crate::task::{Outgoing, Publisher, Task};
+use crate::task::{AnswerCounts, Outgoing, Publisher, Task};
 use crate::{RuntimeError, layout::Layout};
 use merit_audit::{ChainHead, EmitterKey, LogVerifier, ParsedLeaf, leaf_type};
 use merit_core::record::{AggregateDelta, EvalReport, Progress, ScoreUpdated, SealedLeaf, Tick, Transfer, TransferState};
-use merit_core::{Datum, Duration, EventTime, Head, Kind, List, Payload, Shape, Uuid};
+use merit_core::{Datum, Duration, EventTime, Head, Kind, List, Payload, Row, Shape, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -63,6 +64,8 @@ pub(crate) struct Checker {
     scored: BTreeMap<usize, u64>,
     allocations: BTreeMap<Uuid, Life>,
     pools: BTreeMap<String, Pool>,
+    /// What commands under a key led to, by the type and the words that name the key.
+    once: BTreeSet<(Kind, String)>,
     ids: BTreeSet<Uuid>,
     parents: BTreeSet<Uuid>,
     lineages: Vec<String>,
@@ -82,6 +85,7 @@ impl Checker {
             scored: BTreeMap::new(),
             allocations: BTreeMap::new(),
             pools: BTreeMap::new(),
+            once: BTreeSet::new(),
             ids: BTreeSet::new(),
             parents: BTreeSet::new(),
             lineages: Vec::new(),
@@ -188,7 +192,11 @@ impl Checker {
                 all.insert(it.allocation_id, Life { requested: 1, approved: 1, delta: it.delta, ..Life::default() });
                 Ok(())
             }
-            Payload::AllocationRequested(it) => life(all, it.allocation_id, |life| life.requested += 1),
+            Payload::PromotionProposed(it) => self.effect(Kind::PromotionProposed, it.rationale),
+            Payload::AllocationRequested(it) => {
+                life(all, it.allocation_id, |life| life.requested += 1)?;
+                self.effect(Kind::AllocationRequested, it.reason)
+            }
             Payload::AllocationApproved(it) => {
                 life(all, it.allocation_id, |life| life.approved += 1)?;
                 all.entry(it.allocation_id).or_default().delta = it.delta;
@@ -210,6 +218,14 @@ impl Checker {
                 self.give_back(it.pool, back, &it.transfers)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A command under a key has its effect once.
+    fn effect(&mut self, kind: Kind, words: &str) -> Checked {
+        match words.starts_with(ONCE) && !self.once.insert((kind, words.into())) {
+            true => broken("once", format!("the command {words} led to a second {}", kind.name())),
+            false => Ok(()),
         }
     }
 
@@ -342,7 +358,7 @@ impl Checker {
         let records = |topic: &str| layout.find(topic, task.partition).map_or(0, |at| broker.fetch(at, 0, usize::MAX).0.len() as u64);
         let of = |counts: &BTreeMap<String, u64>, name: &str| counts.get(name).copied().unwrap_or(0);
         let equations = [
-            ("inputs are in classes", records("eval.reports"), classes.values().sum()),
+            ("inputs are in classes", records("eval.reports"), classes.values().sum::<u64>() + again(layout, number, rows)),
             ("accepted are scored or late", of(&classes, "accepted"), of(&scores, "scored") + of(&scores, "late")),
             ("scored have a score", of(&scores, "scored"), records("eval.scores")),
             ("late are told", of(&scores, "late"), records("eval.late")),
@@ -439,6 +455,14 @@ fn at_time(frame: &Frame<'_>, time: EventTime) -> Option<Message> {
     let mut value = Vec::new();
     Frame { time, payload: &payload, ..*frame }.put(&mut value);
     Some(Message { key: Vec::new(), value })
+}
+
+/// Commands that did not run, since they had come before.
+fn again(layout: &Layout, number: usize, rows: &Rows) -> u64 {
+    let task = &layout.tasks[number];
+    let prefix = state_prefix(&task.name, task.partition, AnswerCounts::STORE);
+    let row = rows.iter().find(|(key, _)| key.strip_prefix(prefix.as_slice()).and_then(key_and_part).is_some());
+    row.and_then(|(_, row)| AnswerCounts::decode(row)).map_or(0, |counts| counts.again)
 }
 
 /// The numbers of a store of one row, by name.

@@ -5,7 +5,8 @@ use super::chance::Fault;
 use crate::frame::Frame;
 use crate::layout::Layout;
 use merit_core::record::{
-    Action, AssignEntity, CreateRetrain, DefinePool, EvalReport, Metric, PoolState, Preempt, ProposePromotion, RawReport, SetQuota, Tick,
+    Action, Approval, AssignEntity, CreateRetrain, DefinePool, EvalReport, Headers, Metric, Once, PoolState, Preempt, ProposePromotion,
+    RawReport, RequestAllocation, SetQuota, Tick,
 };
 use merit_core::{Datum, EventTime, Fixed, Head, Key, List, Payload};
 use std::rc::Rc;
@@ -14,6 +15,8 @@ use std::rc::Rc;
 const START: i64 = 1_737_072_000_000;
 const AGENTS: u64 = 6;
 const POOL: &str = "gpus";
+/// What the words of a command begin with that takes effect once.
+pub(crate) const ONCE: &str = "once-";
 
 /// Everything that is sent in one run.
 pub(crate) struct Inputs {
@@ -23,13 +26,15 @@ pub(crate) struct Inputs {
     pub(crate) clock: i64,
     /// Reports so far, to be sent again.
     reports: Vec<(usize, Rc<Message>)>,
+    /// Commands under a key so far, to be sent again.
+    commands: Vec<(usize, Rc<Message>)>,
     /// Partition, offset and record of each that the broker acknowledged.
     pub(crate) acknowledged: Vec<(usize, u64, Rc<Message>)>,
 }
 
 impl Inputs {
     pub(crate) fn new(left: u64) -> Inputs {
-        Inputs { left, clock: 0, reports: Vec::new(), acknowledged: Vec::new() }
+        Inputs { left, clock: 0, reports: Vec::new(), commands: Vec::new(), acknowledged: Vec::new() }
     }
 
     /// Sends a record of any kind.
@@ -37,7 +42,9 @@ impl Inputs {
         self.left = self.left.saturating_sub(1);
         let now = EventTime(START + broker.now as i64);
         match broker.chance.below(100) {
-            0..74 => self.report(broker, layout, now),
+            0..70 => self.report(broker, layout, now),
+            70..72 => self.once(broker, layout, now),
+            72..74 => self.once_again(broker),
             74..77 => self.poison(broker, layout, now),
             77..81 => self.assign(broker, layout, now),
             81..83 => self.propose(broker, layout, now),
@@ -133,6 +140,60 @@ impl Inputs {
         self.append_to_reports(broker, layout, &agent, now, Payload::ProposePromotion(&proposal));
     }
 
+    /// A command under a key, whose words name the key: whatever it leads to can be counted.
+    fn once(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
+        let number = self.commands.len();
+        let (words, agent) = (once_words(number), format!("agent-{}", broker.chance.below(AGENTS)));
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        let once = Once { key, content: [1; 8] };
+        if broker.chance.one_in(2) {
+            let (action, pool, delta) = (Action::Promote, Some(POOL), Some(1_000));
+            let proposal =
+                ProposePromotion { agent_id: &agent, action, rationale: &words, confidence: None, requested_by: "person", pool, delta };
+            let first = layout.all_of("eval.reports").unwrap_or_default().start;
+            let partition = first + Key::new(&agent).partition(layout.report_partitions) as usize;
+            self.append_once(broker, partition, &agent, now, &Payload::ProposePromotion(&proposal), once);
+        } else if let Some(partition) = layout.find("alloc.requests", 0) {
+            let request = RequestAllocation {
+                promotion_id: None,
+                agent_id: &agent,
+                division_id: None,
+                pool: POOL,
+                delta: 1_000,
+                reason: &words,
+                requested_by: "person",
+                confidence: None,
+                approval: Approval::Automatic,
+            };
+            self.append_once(broker, partition, POOL, now, &Payload::RequestAllocation(&request), once);
+        }
+    }
+
+    fn append_once(&mut self, broker: &mut Broker, partition: usize, key: &str, time: EventTime, payload: &Payload<'_>, once: Once) {
+        let mut bytes = Vec::new();
+        payload.put(&mut bytes);
+        let headers = Headers { trace: "", actor: "person", auth: "simulation", reply_to: None, once: Some(once) };
+        self.append_frame(broker, partition, &Frame { headers: Some(headers), ..outside(payload.kind() as u32, key, time, &bytes) });
+        self.commands.extend(self.acknowledged.last().map(|(partition, _, command)| (*partition, Rc::clone(command))));
+    }
+
+    /// A command comes again, or another one under its key.
+    fn once_again(&mut self, broker: &mut Broker) {
+        let known = self.commands.len();
+        if known == 0 {
+            return;
+        }
+        let (partition, command) = self.commands[broker.chance.place(known)].clone();
+        let is_other = broker.chance.one_in(3);
+        let Some(frame) = Frame::decode(&command.value) else { return };
+        let headers = frame.headers.map(|headers| {
+            let once = headers.once.map(|once| if is_other { Once { content: [2; 8], ..once } } else { once });
+            Headers { once, ..headers }
+        });
+        self.append_frame(broker, partition, &Frame { headers, ..frame });
+    }
+
     fn size_pool(&mut self, broker: &mut Broker, layout: &Layout, now: EventTime) {
         let capacity = 1_000 * (2 + broker.chance.below(5));
         self.append_to_pool(broker, layout, now, Payload::DefinePool(&DefinePool { pool: POOL, capacity, state: PoolState::Open }));
@@ -185,6 +246,11 @@ impl Inputs {
         let message = Rc::new(Message { key: Vec::new(), value });
         self.acknowledged.push((partition, broker.append(partition, &message), message));
     }
+}
+
+/// What a command under a key says.
+fn once_words(number: usize) -> String {
+    format!("{ONCE}{number}")
 }
 
 fn outside<'a>(kind: u32, key: &'a str, time: EventTime, payload: &'a [u8]) -> Frame<'a> {

@@ -7,6 +7,7 @@ mod rows;
 pub use answers::{Answered, AnsweredRecord, Outcome, repeated};
 pub(crate) use rows::TaskRow;
 
+pub(crate) use answers::AnswerCounts;
 use answers::{Answers, Effect};
 
 use crate::RuntimeError;
