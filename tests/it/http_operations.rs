@@ -1,7 +1,9 @@
 //! The operations port, what `merit run` counts, and that what it acknowledged is there.
 
 use merit_core::{Kind, record::EvalReport};
+use merit_gateway::model::key::Table;
 use merit_gateway::ops::metrics::{ALL, BUCKETS, Shape};
+use merit_runtime::tables::{Direction, Tables};
 use merit_tests::directory::{Directory, Profile, with_pools};
 use merit_tests::dump;
 use merit_tests::process::Running;
@@ -10,6 +12,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -182,6 +185,42 @@ fn the_process_tells_that_it_lives_and_that_it_is_ready_and_keeps_a_diary() {
     for message in in_order {
         assert!(rest.any(|told| told.starts_with(message)), "{message} is not told in its place: {messages:?}");
     }
+}
+
+/// Every row of the read models of a directory that nobody serves.
+fn rows(directory: &Directory) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let tables = Tables::open(&directory.data().join("read-models")).unwrap_or_else(|error| panic!("{error}"));
+    let mut rows = Vec::new();
+    let scanned = tables.scan(&[], Direction::Forward, |key, row| {
+        rows.push((key.to_vec(), row.to_vec()));
+        ControlFlow::Continue(())
+    });
+    scanned.unwrap_or_else(|error| panic!("{error}"));
+    rows
+}
+
+#[test]
+fn an_agent_stands_once_on_each_board_and_read_models_that_are_folded_anew_equal_those_that_were_live() {
+    let directory = with_pools(Profile::Default);
+    // The second process finds places in rows that the first one kept in memory.
+    for numbers in [0..150_u32, 150..300] {
+        let served = Served::start(&directory);
+        let mut evaluation = served.connect("evaluation");
+        for number in numbers {
+            // Scores go up and down, and agents move from one division to another.
+            let score = f64::from(number * 37 % 100) / 100.0;
+            let mut body = report(&format!("r-{number}"), &format!("agent-{}", number % 7), score, &now());
+            body["divisionId"] = format!("division-{}", number / 100).into();
+            evaluation.post("/eval/submit", &body, 200);
+        }
+        drop(evaluation);
+        served.stop();
+    }
+    let live = rows(&directory);
+    assert_eq!(live.iter().filter(|(key, _)| key[0] == Table::Board as u8).count(), 2 * 7, "all, and its division");
+    std::fs::remove_dir_all(directory.data().join("read-models")).expect("they are there");
+    Served::start(&directory).stop();
+    assert_eq!(rows(&directory), live);
 }
 
 /// Connections that send at once.
