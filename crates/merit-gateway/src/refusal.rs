@@ -27,6 +27,8 @@ pub struct Refusal {
     pub fields: Vec<(String, Value)>,
     /// Seconds, at least 1.
     pub retry_after: Option<u32>,
+    /// It is the answer of an earlier call under the same `Idempotency-Key`.
+    pub replayed: bool,
     pub(crate) allow: Option<HeaderValue>,
     /// The connection cannot be read on.
     pub(crate) close: bool,
@@ -34,7 +36,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static Code, message: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { status, code, message: message.into(), fields: Vec::new(), retry_after: None, allow: None, close: false }
+        Refusal { status, code, message: message.into(), fields: Vec::new(), retry_after: None, replayed: false, allow: None, close: false }
     }
 
     /// Adds a field to the body.
@@ -87,6 +89,9 @@ impl Refusal {
         let mut reply = Reply::written(self.status, "application/json", body);
         if let Some(seconds) = self.retry_after {
             reply = reply.with(hyper::header::RETRY_AFTER, seconds.max(1).into());
+        }
+        if self.replayed {
+            reply = reply.replayed();
         }
         if let Some(allow) = self.allow {
             reply = reply.with(hyper::header::ALLOW, allow);

@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::refusal::Refusal;
 
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
 /// An answer that went well.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -36,6 +38,11 @@ impl Reply {
     /// No body, as with 204.
     pub fn empty(status: StatusCode) -> Reply {
         Reply { status, headers: Vec::new(), content_type: None, body: Bytes::new() }
+    }
+
+    /// Says that it is the answer of an earlier call under the same `Idempotency-Key`.
+    pub fn replayed(self) -> Reply {
+        self.with(REPLAYED, HeaderValue::from_static("true"))
     }
 
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Reply {

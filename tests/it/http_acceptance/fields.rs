@@ -37,7 +37,9 @@ fn every_model_of_seed_000_has_its_fields() {
     let fields =
         ["id", "entityId", "agentId", "pool", "delta", "reason", "requestedBy", "status", "ts", "appliedBy", "appliedAt", "createdAt"];
     has_fields(&applied, &fields);
-    assert_eq!(applied["lifecycle"], "confirmed", "K10: the whole life stands beside the status");
+    assert_eq!(applied["lifecycle"], "applied", "the answer tells what the approval led to");
+    let stands = server.get(&at("/alloc", &id)).is(200);
+    assert_eq!(stands["lifecycle"], "confirmed", "K10: the whole life stands beside the status");
     let pools = server.get("/alloc/pools").is(200);
     has_fields(&pools["pools"][0], &["name", "capacity", "used", "reserved", "available", "state", "quotas"]);
     ended(&directory, server);

@@ -6,7 +6,7 @@ use crate::operation::Response;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use hyper::StatusCode;
-use hyper::header::{HeaderName, HeaderValue, LOCATION};
+use hyper::header::{HeaderValue, LOCATION};
 use merit_core::record::CommandRefused;
 use merit_core::{Datum, Kind, MAX_NAME};
 use schemars::{Schema, json_schema};
@@ -22,9 +22,6 @@ pub(super) const LATER: Response = Response::json(
     |_| json_schema!({ "type": "object" }),
 );
 
-/// Says that an answer is that of an earlier call.
-pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-
 /// 202: the command is in the log.
 pub(super) fn later(location: &str) -> Result<Reply, Refusal> {
     let reply = Reply::json(StatusCode::ACCEPTED, &serde_json::json!({ "location": location }))?;
@@ -37,7 +34,7 @@ pub(super) fn later(location: &str) -> Result<Reply, Refusal> {
 /// Says that an answer is that of an earlier call.
 pub(super) fn replayed(reply: Reply, led: &Led) -> Reply {
     match led.is_again() {
-        true => reply.with(REPLAYED, HeaderValue::from_static("true")),
+        true => reply.replayed(),
         false => reply,
     }
 }
@@ -47,7 +44,8 @@ pub(super) fn check(app: &App, led: &Led) -> Result<(), Refusal> {
     let Some(refused) = led.first(Kind::CommandRefused).and_then(|(_, payload)| CommandRefused::decode(payload)) else { return Ok(()) };
     let rule = app.rule(refused.rule, code::COMMAND_REFUSED);
     let status = if refused.rule.ends_with("_unknown") { StatusCode::NOT_FOUND } else { StatusCode::CONFLICT };
-    Err(Refusal::new(status, rule, format!("{}: {}", rule.happened, refused.detail)))
+    let refusal = Refusal::new(status, rule, format!("{}: {}", rule.happened, refused.detail));
+    Err(Refusal { replayed: led.is_again(), ..refusal })
 }
 
 /// Milli-GPUs of whole GPUs.

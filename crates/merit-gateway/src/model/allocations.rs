@@ -58,45 +58,12 @@ fn open(requested: &AllocationRequested<'_>, rows: &mut Rows<'_>) {
     let row = AllocationRow {
         promotion_id,
         delta: i64::try_from(delta).unwrap_or(i64::MAX),
-        ..fresh(agent_id, division_id, pool, reason, requested_by, timestamp)
+        ..AllocationRow::new(agent_id, division_id, pool, reason, requested_by, timestamp)
     };
     rows.put(allocation_key(allocation_id), &row);
     rows.mark(Key::of(Table::AllocationTime).time(timestamp).id(allocation_id).end());
     if let Some(promotion) = promotion_id {
         rows.put(Key::of(Table::AllocationOf).id(promotion).end(), &IdRow { id: allocation_id });
-    }
-}
-
-/// An allocation of nothing that nothing was decided about.
-fn fresh<'a>(
-    agent_id: &'a str,
-    division_id: &'a str,
-    pool: &'a str,
-    reason: &'a str,
-    requested_by: &'a str,
-    requested_at: EventTime,
-) -> AllocationRow<'a> {
-    AllocationRow {
-        promotion_id: None,
-        agent_id,
-        division_id,
-        pool,
-        delta: 0,
-        reason,
-        requested_by,
-        lifecycle: Lifecycle::Requested,
-        requested_at,
-        updated_at: requested_at,
-        approved_by: None,
-        applied_by: None,
-        applied_at: None,
-        rejected_by: None,
-        policy_id: None,
-        policy_reason: "",
-        blockers: List::EMPTY,
-        not_before: None,
-        quantity: None,
-        external_ref: "",
     }
 }
 
@@ -106,7 +73,7 @@ fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Rows<'_>) {
     let row = AllocationRow {
         delta: i64::try_from(delta).map_or(i64::MIN, |delta| -delta),
         lifecycle: Lifecycle::Dispatched,
-        ..fresh(agent_id, division_id.unwrap_or_default(), pool, reason, requested_by, timestamp)
+        ..AllocationRow::new(agent_id, division_id.unwrap_or_default(), pool, reason, requested_by, timestamp)
     };
     rows.put(allocation_key(allocation_id), &row);
     rows.mark(Key::of(Table::AllocationTime).time(timestamp).id(allocation_id).end());
@@ -117,7 +84,7 @@ fn update_job(updated: &RetrainUpdated<'_>, rows: &mut Rows<'_>) -> Result<(), R
     let before = rows.get(&key)?;
     if let Some(row) = before.as_deref().and_then(JobRow::decode) {
         let &RetrainUpdated { allocation_id, status, detail, timestamp, .. } = updated;
-        rows.put(key, &JobRow { allocation_id: Some(allocation_id), status, detail, updated_at: timestamp, ..row });
+        rows.put(key, &JobRow { allocation_id: Some(allocation_id), status, detail, updated_at: timestamp.max(row.updated_at), ..row });
     }
     Ok(())
 }

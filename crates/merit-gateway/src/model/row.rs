@@ -119,6 +119,41 @@ datum! {
     }
 }
 
+impl<'a> AllocationRow<'a> {
+    /// An allocation of nothing that nothing was decided about.
+    pub fn new(
+        agent_id: &'a str,
+        division_id: &'a str,
+        pool: &'a str,
+        reason: &'a str,
+        requested_by: &'a str,
+        requested_at: EventTime,
+    ) -> AllocationRow<'a> {
+        AllocationRow {
+            promotion_id: None,
+            agent_id,
+            division_id,
+            pool,
+            delta: 0,
+            reason,
+            requested_by,
+            lifecycle: Lifecycle::Requested,
+            requested_at,
+            updated_at: requested_at,
+            approved_by: None,
+            applied_by: None,
+            applied_at: None,
+            rejected_by: None,
+            policy_id: None,
+            policy_reason: "",
+            blockers: List::EMPTY,
+            not_before: None,
+            quantity: None,
+            external_ref: "",
+        }
+    }
+}
+
 datum! {
     /// A pool as it stands, in milli-GPUs.
     PoolRow {

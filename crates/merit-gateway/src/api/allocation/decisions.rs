@@ -1,7 +1,7 @@
 //! What people decide on requests.
 
-use super::unknown;
-use crate::api::app::App;
+use super::{left_by, unknown};
+use crate::api::app::{Answer as Led, App};
 use crate::api::code;
 use crate::api::command::{later, replayed};
 use crate::api::wire::{AllocationRecord, Id, Status};
@@ -46,20 +46,21 @@ pub(super) fn approve(app: Arc<App>, call: Call) -> Answer {
             return later(&format!("/alloc/{id}"));
         };
         let settled = app.settled(id).await?;
-        settled.map_or_else(|| later(&format!("/alloc/{id}")), |row| shown(&app, &call, id, &row).map(|reply| replayed(reply, &led)))
+        settled.map_or_else(|| later(&format!("/alloc/{id}")), |row| shown(&app, &call, id, &row, &led))
     })
 }
 
 /// The allocation behind an approval: 403 where policy rejected it, unless the caller prefers the record itself (K1).
-fn shown(app: &App, call: &Call, id: Uuid, row: &[u8]) -> Result<Reply, Refusal> {
-    let row = AllocationRow::decode(row).ok_or_else(|| unknown(app))?;
+fn shown(app: &App, call: &Call, id: Uuid, row: &[u8], led: &Led) -> Result<Reply, Refusal> {
+    let row = left_by(AllocationRow::decode(row).ok_or_else(|| unknown(app))?, led);
     let record = AllocationRecord::of(id, &row);
     if record.status != Status::Rejected || call.prefer_representation {
-        return Reply::json(StatusCode::OK, &record);
+        return Ok(replayed(Reply::json(StatusCode::OK, &record)?, led));
     }
     let policy = row.policy_id.unwrap_or_default();
     let message = format!("{policy}: {}", row.policy_reason);
-    Err(Refusal::new(StatusCode::FORBIDDEN, code::ALLOCATION_BLOCKED, message).with("policyId", policy).record(&record))
+    let refusal = Refusal::new(StatusCode::FORBIDDEN, code::ALLOCATION_BLOCKED, message).with("policyId", policy).record(&record);
+    Err(Refusal { replayed: led.is_again(), ..refusal })
 }
 
 /// A rejection.

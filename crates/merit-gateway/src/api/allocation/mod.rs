@@ -17,7 +17,8 @@ use crate::parameter::{Kind as ParameterKind, Parameter, Place};
 use crate::refusal::Refusal;
 use decisions::{APPROVE, Approved, REJECT, Rejection, approve, reject};
 use hyper::{Method, StatusCode};
-use merit_core::{Datum, MAX_NAME, Payload, Uuid};
+use merit_core::record::AllocationPended;
+use merit_core::{Datum, Kind, MAX_NAME, Payload, Uuid};
 use merit_runtime::tables::Direction;
 use reading::{Pools, Requests, allocation_by_id, pools, requests};
 use requests::{PREEMPT, Preemption, REQUEST, Request, Requested, preempt, request};
@@ -214,6 +215,20 @@ impl App {
             ControlFlow::Continue(())
         });
         scanned.map_err(|error| failed(&error))
+    }
+}
+
+/// An allocation as a command left it. What came later is no part of the command's answer: when it comes again, it has the same.
+fn left_by<'a>(row: AllocationRow<'a>, led: &'a Led) -> AllocationRow<'a> {
+    let pended = led.first(Kind::AllocationPended).and_then(|(_, payload)| AllocationPended::decode(payload));
+    if let Some(AllocationPended { blockers, not_before, timestamp, .. }) = pended {
+        let &AllocationRow { promotion_id, agent_id, division_id, pool, delta, reason, requested_by, requested_at, .. } = &row;
+        let request = AllocationRow { promotion_id, delta, ..AllocationRow::new(agent_id, division_id, pool, reason, requested_by, requested_at) };
+        return AllocationRow { lifecycle: Lifecycle::Pending, updated_at: timestamp, blockers, not_before, ..request };
+    }
+    match row.applied_at {
+        Some(applied) => AllocationRow { lifecycle: Lifecycle::Applied, updated_at: applied, quantity: None, ..row },
+        None => row,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Asking for GPUs, and taking them back.
 
-use super::unknown;
+use super::{left_by, unknown};
 use crate::api::app::{App, Order, Taken, once};
 use crate::api::code;
 use crate::api::command::{agent_or_entity, check, later, milli_gpus, one_of, replayed};
@@ -72,7 +72,7 @@ pub(super) fn preempt(app: Arc<App>, call: Call) -> Answer {
         };
         let Some(row) = app.settled(id).await? else { return later(&format!("/alloc/{id}")) };
         let row = AllocationRow::decode(&row).ok_or_else(|| unknown(&app))?;
-        Ok(replayed(Reply::json(StatusCode::ACCEPTED, &AllocationRecord::of(id, &row))?, &led))
+        Ok(replayed(Reply::json(StatusCode::ACCEPTED, &AllocationRecord::of(id, &left_by(row, &led)))?, &led))
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::api::app::{Answer as Led, App, Order, Posted, Taken, digest, failed, key_reused};
 use crate::api::code;
-use crate::api::command::{REPLAYED, later};
+use crate::api::command::later;
 use crate::api::wire::{AgentScore, PromotionEvent};
 use crate::call::Call;
 use crate::model::row::RecordRow;
@@ -10,7 +10,6 @@ use crate::operation::Answer;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use hyper::StatusCode;
-use hyper::header::HeaderValue;
 use merit_core::id::Hex;
 use merit_core::record::name as name_flaw;
 use merit_core::record::{EvalReport, Rejected, ReportDuplicate, ReportLate, ScoreUpdated};
@@ -165,14 +164,14 @@ fn first_answer(app: &App, duplicate: &ReportDuplicate<'_>) -> Result<Reply, Ref
     let found = app.graph().score_of_report(duplicate.agent_id, duplicate.offset).map_err(|error| failed(&error))?;
     let Some((id, payload)) = found else {
         // It counts in no window, as it did not then.
-        return Ok(with_last_score(app, report_id, duplicate.agent_id)?.with(REPLAYED, HeaderValue::from_static("true")));
+        return Ok(with_last_score(app, report_id, duplicate.agent_id)?.replayed());
     };
     let score = ScoreUpdated::decode(&payload);
     let proposals = app.graph().resting_on(id).map_err(|error| failed(&error))?;
     let promotion = proposals.iter().find_map(|node| PromotionEvent::of(node.id, node.kind, &node.payload));
     let shown = score.as_ref().and_then(|score| AgentScore::of(score, score.window));
     let reply = Reply::json(StatusCode::OK, &Submitted { report_id, score: shown, promotion, late: false })?;
-    Ok(reply.with(REPLAYED, HeaderValue::from_static("true")))
+    Ok(reply.replayed())
 }
 
 /// The answer to a report that came too late to count in a window.
