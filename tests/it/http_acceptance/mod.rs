@@ -166,7 +166,10 @@ fn approval_without_capacity_stays_pending_with_its_blockers_until_units_come_fr
     assert!(waits["blockers"].as_array().is_some_and(|blockers| !blockers.is_empty()), "{waits:#}");
     assert!(waits["blockers"][0]["rule"] == "waiting_for_capacity", "{waits:#}");
     let preempted = json!({ "agentId": "agent-1", "pool": "gpus-us-east", "delta": 1, "reason": "needed elsewhere", "requestedBy": "ops" });
-    assert_has(&server.post("/alloc/preempt", &preempted).is(202), &json!({ "delta": -1, "status": "applied", "holds": 6 }));
+    let taken_back = server.post("/alloc/preempt", &preempted).is(202);
+    assert_has(&taken_back, &json!({ "delta": -1, "status": "applied" }));
+    assert_has(&server.get(&at("/alloc", &taken_back["id"])).is(200), &json!({ "lifecycle": "released", "holds": 6 }));
+    assert_has(&server.get(&at("/alloc", &first)).is(200), &json!({ "lifecycle": "confirmed", "taken": 1 }));
     server.post("/alloc/approve", &approval(&second));
     let freed = server.get(&at("/alloc", &second)).is(200);
     assert_has(&freed, &json!({ "status": "applied", "blockers": [] }));

@@ -36,10 +36,7 @@ fn apply(payload: Payload<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> 
         Payload::AllocationRejected(rejected) => reject(rejected, rows),
         Payload::AllocationDraining(draining) => step(rows, draining.allocation_id, Lifecycle::Draining, draining.timestamp),
         Payload::AllocationReleased(released) => release(released, rows),
-        Payload::AllocationPreempted(preempted) => {
-            preempt(preempted, rows);
-            Ok(())
-        }
+        Payload::AllocationPreempted(preempted) => preempt(preempted, rows),
         Payload::RetrainQueued(queued) => {
             let mut bytes = Vec::new();
             queued.put(&mut bytes);
@@ -68,7 +65,7 @@ fn open(requested: &AllocationRequested<'_>, rows: &mut Rows<'_>) {
 }
 
 /// A preemption lives as an allocation does, and takes back instead of giving.
-fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Rows<'_>) {
+fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
     let &AllocationPreempted { allocation_id, agent_id, division_id, pool, delta, reason, requested_by, timestamp, .. } = preempted;
     let row = AllocationRow {
         delta: i64::try_from(delta).map_or(i64::MIN, |delta| -delta),
@@ -77,6 +74,15 @@ fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Rows<'_>) {
     };
     rows.put(allocation_key(allocation_id), &row);
     rows.mark(Key::of(Table::AllocationTime).time(timestamp).id(allocation_id).end());
+    preempted.taken.iter().try_for_each(|part| {
+        change(rows, &mut Vec::new(), part.allocation_id, |row| {
+            let taken = row.taken + part.delta;
+            let is_whole = i64::try_from(taken).is_ok_and(|taken| row.delta <= taken);
+            let lifecycle = if is_whole { Lifecycle::Released } else { row.lifecycle };
+            AllocationRow { taken, lifecycle, updated_at: timestamp, ..row }
+        })
+        .map(drop)
+    })
 }
 
 fn update_job(updated: &RetrainUpdated<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {

@@ -37,7 +37,7 @@ pub enum Table {
 }
 
 /// The form of keys and rows; tables of another one are folded anew.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Builds a key.
 pub struct Key(Vec<u8>);

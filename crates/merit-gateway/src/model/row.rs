@@ -116,6 +116,8 @@ datum! {
         quantity: Option<u64>,
         /// The cluster's name for it.
         external_ref: &'a str,
+        /// Milli-GPUs of it that preemptions took back; one that was taken back whole has ended.
+        taken: u64,
     }
 }
 
@@ -150,6 +152,7 @@ impl<'a> AllocationRow<'a> {
             not_before: None,
             quantity: None,
             external_ref: "",
+            taken: 0,
         }
     }
 }

@@ -21,8 +21,13 @@ pub struct Committed {
     pub took: Duration,
 }
 
-/// Takes every commit once it is on disk, on the committing thread.
-pub type Follower = Box<dyn FnMut(Committed) + Send>;
+/// Who follows the log as it grows; called on the committing thread.
+pub struct Follower {
+    /// Takes every commit once it is on disk, in order.
+    pub committed: Box<dyn FnMut(Committed) + Send>,
+    /// Is told when the next commit may come.
+    pub free: Box<dyn Fn() + Send>,
+}
 
 /// At most one commit is under way.
 pub(super) struct Committer {
@@ -48,7 +53,7 @@ impl Committer {
                 let Commit { batches, answers, checkpoint, .. } = commit;
                 let batches = match (&written, &mut follower) {
                     (Ok(()), Some(follower)) => {
-                        follower(Committed { batches, answers, took });
+                        (follower.committed)(Committed { batches, answers, took });
                         Vec::new()
                     }
                     _ => batches,
@@ -57,6 +62,9 @@ impl Committer {
                 let written = written.and_then(|()| checkpoint.map_or(Ok(()), |(rows, position)| store.checkpoint(rows, position)));
                 if send.send(written.map(|()| batches)).is_err() {
                     break;
+                }
+                if let Some(follower) = &follower {
+                    (follower.free)();
                 }
             }
         });

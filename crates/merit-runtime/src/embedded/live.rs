@@ -37,8 +37,8 @@ pub struct Command {
 
 enum Message {
     Command(Command),
-    /// A commit is on disk.
-    Committed,
+    /// The next commit may come.
+    Free,
     Stop,
 }
 
@@ -93,15 +93,15 @@ pub struct Live {
 
 impl Live {
     /// Starts the worker. `follower` is given every commit once it is on disk, in order, and is dropped when the worker ends.
-    pub fn start(mut engine: Engine, mut follower: impl FnMut(Committed) + Send + 'static) -> Result<Live, RuntimeError> {
+    pub fn start(mut engine: Engine, follower: impl FnMut(Committed) + Send + 'static) -> Result<Live, RuntimeError> {
         let (send, messages) = sync_channel(INBOX);
         let inbox = Inbox { messages: send.clone(), waiting: Arc::default() };
         let (waker, waiting) = (send, Arc::clone(&inbox.waiting));
-        let follower: Follower = Box::new(move |committed| {
+        let follower = Follower {
+            committed: Box::new(follower),
             // A worker whose inbox is full is awake.
-            let _ = waker.try_send(Message::Committed);
-            follower(committed);
-        });
+            free: Box::new(move || drop(waker.try_send(Message::Free))),
+        };
         engine.follow(follower)?;
         let worker = std::thread::Builder::new().name("pipeline".into()).spawn(move || Worker::new(engine, messages, waiting).work());
         let worker = worker.map_err(|error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() })?;
@@ -157,7 +157,7 @@ impl Worker {
             while let Some(message) = next {
                 match message {
                     Message::Command(command) => self.take(&command)?,
-                    Message::Committed => {}
+                    Message::Free => {}
                     Message::Stop => stopping = true,
                 }
                 next = if self.engine.commit_due() { None } else { self.inbox.try_recv().ok() };

@@ -223,11 +223,12 @@ fn left_by<'a>(row: AllocationRow<'a>, led: &'a Led) -> AllocationRow<'a> {
     let pended = led.first(Kind::AllocationPended).and_then(|(_, payload)| AllocationPended::decode(payload));
     if let Some(AllocationPended { blockers, not_before, timestamp, .. }) = pended {
         let &AllocationRow { promotion_id, agent_id, division_id, pool, delta, reason, requested_by, requested_at, .. } = &row;
-        let request = AllocationRow { promotion_id, delta, ..AllocationRow::new(agent_id, division_id, pool, reason, requested_by, requested_at) };
+        let request =
+            AllocationRow { promotion_id, delta, ..AllocationRow::new(agent_id, division_id, pool, reason, requested_by, requested_at) };
         return AllocationRow { lifecycle: Lifecycle::Pending, updated_at: timestamp, blockers, not_before, ..request };
     }
     match row.applied_at {
-        Some(applied) => AllocationRow { lifecycle: Lifecycle::Applied, updated_at: applied, quantity: None, ..row },
+        Some(applied) => AllocationRow { lifecycle: Lifecycle::Applied, updated_at: applied, quantity: None, taken: 0, ..row },
         None => row,
     }
 }

@@ -77,6 +77,9 @@ pub(crate) struct AllocationRecord<'a> {
     blockers: Vec<BlockedBy<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     not_before: Option<Time>,
+    /// What preemptions took back of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken: Option<Gpus>,
     /// What the entity holds in the pool since its last step.
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<Gpus>,
@@ -112,6 +115,7 @@ impl<'a> AllocationRecord<'a> {
             rejected_by: row.rejected_by,
             blockers: blocked_by(row.blockers),
             not_before: row.not_before.map(Time),
+            taken: (row.taken > 0).then(|| Gpus::of(row.taken)),
             holds: row.quantity.map(Gpus::of),
             created_at: Time(row.requested_at),
             ts: Time(row.requested_at),
