@@ -55,7 +55,7 @@ impl App {
         range: &Range,
         mut take: impl FnMut(&[u8], &[u8]) -> Result<Option<R>, Refusal>,
     ) -> Result<Page<R>, Refusal> {
-        let limit = call.count("limit").unwrap_or(PAGE) as usize;
+        let limit = limit(call);
         let end = behind(range.prefix.clone());
         let cursor = call.text("cursor").and_then(hex).map(|rest| [range.prefix.as_slice(), &rest].concat());
         let first = match range.direction {
@@ -94,7 +94,12 @@ impl App {
     }
 }
 
+/// Entries of the page that a call asks for.
+pub(super) fn limit(call: &Call) -> usize {
+    call.count("limit").unwrap_or(PAGE) as usize
+}
+
 /// What is behind the prefix of a key, in hexadecimal.
-fn write_cursor(key: &[u8], prefix: &[u8]) -> String {
+pub(super) fn write_cursor(key: &[u8], prefix: &[u8]) -> String {
     key[prefix.len()..].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -254,6 +254,6 @@ fn format_key() -> Vec<u8> {
 }
 
 /// The time of a minute of event time.
-pub(super) fn minute(time: EventTime) -> u64 {
+pub(crate) fn minute(time: EventTime) -> u64 {
     time.0.div_euclid(60_000).max(0) as u64
 }

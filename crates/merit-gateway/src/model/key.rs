@@ -10,9 +10,9 @@ pub enum Table {
     Position = 0,
     /// The last score of an agent.
     Score,
-    /// Agents by division, from the highest score down, ties by id; the division that is empty holds all.
+    /// Agents by division, from the highest score down, ties by id.
     Board,
-    /// Scores of an agent by minute.
+    /// Scores of an agent by minute, but for the minute of its last one.
     History,
     /// Proposals by id.
     Promotion,
@@ -37,7 +37,7 @@ pub enum Table {
 }
 
 /// The form of keys and rows; tables of another one are folded anew.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Builds a key.
 pub struct Key(Vec<u8>);

@@ -31,29 +31,43 @@ impl Place {
         Some(Place { division: score.division_id.into(), score: window.score })
     }
 
-    /// Its keys on the board of all and on that of its division.
-    fn keys(&self, agent_id: &str) -> [Vec<u8>; 2] {
-        ["", &self.division].map(|division| Key::of(Table::Board).name(division).descending(self.score).name(agent_id).end())
+    /// Its key on the board of its division.
+    fn key(&self, agent_id: &str) -> Vec<u8> {
+        Key::of(Table::Board).name(&self.division).descending(self.score).name(agent_id).end()
     }
 }
 
-/// Agents whose places are kept in memory; some 100 bytes each.
+/// What is known of an agent whose score was folded before.
+#[derive(Clone, PartialEq, Eq)]
+struct Last {
+    place: Option<Place>,
+    /// Minute of its last score.
+    minute: u64,
+}
+
+impl Last {
+    fn of(score: &ScoreUpdated<'_>) -> Last {
+        Last { place: Place::of(score), minute: minute(score.timestamp) }
+    }
+}
+
+/// Agents of which that is kept in memory; some 100 bytes each.
 const PLACES: usize = 65_536;
 
-/// Where agents stand whose scores were folded last, so that their rows need not be read again. Nothing follows from what is not here.
+/// Agents whose scores were folded last, so that their rows need not be read again. Nothing follows from what is not here.
 #[derive(Default)]
-pub(super) struct Places(HashMap<Box<str>, Option<Place>>);
+pub(super) struct Places(HashMap<Box<str>, Last>);
 
 impl Places {
-    fn keep(&mut self, agent_id: &str, place: Option<Place>) {
+    fn keep(&mut self, agent_id: &str, last: Last) {
         if let Some(kept) = self.0.get_mut(agent_id) {
-            *kept = place;
+            *kept = last;
             return;
         }
         if self.0.len() >= PLACES {
             self.0.clear();
         }
-        self.0.insert(agent_id.into(), place);
+        self.0.insert(agent_id.into(), last);
     }
 }
 
@@ -61,23 +75,33 @@ pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_>) -> Result<(), Runti
     let Some(score) = ScoreUpdated::decode(record.frame.payload) else { return Ok(()) };
     let key = Key::of(Table::Score).name(score.agent_id).end();
     let old = match rows.places.0.get(score.agent_id) {
-        Some(place) => place.clone(),
-        None => place_in(rows.get(&key)?.as_deref()),
+        Some(last) => Some(last.clone()),
+        None => score_in(rows.get(&key)?.as_deref()).as_ref().map(Last::of),
     };
-    let new = Place::of(&score);
-    if old != new {
-        old.iter().flat_map(|place| place.keys(score.agent_id)).for_each(|key| rows.delete(key));
-        new.iter().flat_map(|place| place.keys(score.agent_id)).for_each(|key| rows.mark(key));
+    let new = Last::of(&score);
+    let (old_place, old_minute) = old.map_or((None, None), |last| (last.place, Some(last.minute)));
+    if old_place != new.place {
+        old_place.iter().for_each(|place| rows.delete(place.key(score.agent_id)));
+        new.place.iter().for_each(|place| rows.mark(place.key(score.agent_id)));
+    }
+    // The score of a minute is history once another minute follows: until then it is the last one.
+    if old_minute.is_some_and(|minute| minute != new.minute)
+        && let Some(before) = score_in(rows.get(&key)?.as_deref())
+    {
+        remember(&before, rows);
     }
     rows.places.keep(score.agent_id, new);
     rows.put(key, &record.row());
+    Ok(())
+}
+
+fn remember(score: &ScoreUpdated<'_>, rows: &mut Rows<'_>) {
     let past: Vec<PastWindow<'_>> =
         score.windows.iter().map(|window| PastWindow { name: window.name, score: window.score, n: window.n }).collect();
     let key = Key::of(Table::History).name(score.agent_id).number(minute(score.timestamp)).end();
     rows.put(key, &HistoryRow { timestamp: score.timestamp, windows: List::Slice(&past) });
-    Ok(())
 }
 
-fn place_in(row: Option<&[u8]>) -> Option<Place> {
-    row.and_then(RecordRow::decode).and_then(|row| ScoreUpdated::decode(row.payload)).as_ref().and_then(Place::of)
+fn score_in(row: Option<&[u8]>) -> Option<ScoreUpdated<'_>> {
+    row.and_then(RecordRow::decode).and_then(|row| ScoreUpdated::decode(row.payload))
 }

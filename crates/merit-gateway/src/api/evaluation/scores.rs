@@ -2,10 +2,11 @@
 
 use crate::api::app::{App, failed, record_in};
 use crate::api::code;
-use crate::api::list::{Page, Range};
+use crate::api::list::{Page, Range, limit, write_cursor};
 use crate::api::wire::{AgentScore, Decimal, PastScore, Time};
 use crate::call::Call;
-use crate::model::key::{Key, Table, take_name};
+use crate::model::fold::minute;
+use crate::model::key::{Key, Table, behind, take_name};
 use crate::model::row::HistoryRow;
 use crate::operation::Answer;
 use crate::refusal::Refusal;
@@ -17,6 +18,7 @@ use merit_runtime::tables::Direction;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub(super) fn score(app: Arc<App>, call: Call) -> Answer {
@@ -30,14 +32,16 @@ pub(super) fn score(app: Arc<App>, call: Call) -> Answer {
         let empty = || Refusal::new(StatusCode::NOT_FOUND, code::WINDOW_EMPTY, "the agent has no score of that window");
         let mut shown = AgentScore::of(&score, window).ok_or_else(empty)?;
         if call.text("from").is_some() || call.text("to").is_some() {
-            let Page { items, next_cursor } = history(&app, &call, agent, window)?;
+            let Page { items, next_cursor } = history(&app, &call, &score, window)?;
             (shown.history, shown.next_cursor) = (Some(items), next_cursor);
         }
         Reply::json(StatusCode::OK, &shown)
     })
 }
 
-fn history(app: &App, call: &Call, agent: &str, window: &str) -> Result<Page<PastScore>, Refusal> {
+/// The rows of earlier minutes, and behind the last of them the score that stands.
+fn history(app: &App, call: &Call, last: &ScoreUpdated<'_>, window: &str) -> Result<Page<PastScore>, Refusal> {
+    let agent = last.agent_id;
     let time = |name: &str| call.text(name).and_then(merit_sources::time::rfc3339);
     let (from, to) = (time("from"), time("to"));
     let key = |time: EventTime| Key::of(Table::History).name(agent).number(time.0.div_euclid(60_000).max(0) as u64).end();
@@ -47,14 +51,24 @@ fn history(app: &App, call: &Call, agent: &str, window: &str) -> Result<Page<Pas
         to: to.map(|to| key(EventTime(to.0.saturating_add(60_000)))),
         direction: Direction::Forward,
     };
-    app.page(call, &range, |_, row| {
-        let within = |time: EventTime| from.is_none_or(|from| from <= time) && to.is_none_or(|to| time <= to);
-        let row = HistoryRow::decode(row).filter(|row| within(row.timestamp));
+    let within = |time: EventTime| from.is_none_or(|from| from <= time) && to.is_none_or(|to| time <= to);
+    let mut page = app.page(call, &range, |_, row| {
+        let is_over = |row: &HistoryRow<'_>| minute(row.timestamp) != minute(last.timestamp);
+        let row = HistoryRow::decode(row).filter(|row| within(row.timestamp) && is_over(row));
         Ok(row.and_then(|row| {
             let past = row.windows.iter().find(|past| past.name == window)?;
             Some(PastScore { timestamp: Time(row.timestamp), score: Decimal(past.score), n: past.n })
         }))
-    })
+    })?;
+    let stands = last.windows.iter().find(|known| known.name == window).filter(|_| within(last.timestamp) && page.next_cursor.is_none());
+    if stands.is_some() && page.items.len() >= limit(call) {
+        page.next_cursor = Some(write_cursor(&key(last.timestamp), &range.prefix));
+    } else if let Some(stands) = stands {
+        // A report that came late stands before those that it came behind.
+        let at = page.items.partition_point(|past| past.timestamp.0 < last.timestamp);
+        page.items.insert(at, PastScore { timestamp: Time(last.timestamp), score: Decimal(stands.score), n: stands.n });
+    }
+    Ok(page)
 }
 
 /// An agent's place on the board.
@@ -79,21 +93,13 @@ pub(super) struct Scoreboard {
 pub(super) fn scoreboard(app: Arc<App>, call: Call) -> Answer {
     Box::pin(async move {
         let division = call.text("divisionId");
-        let prefix = Key::of(Table::Board).name(division.unwrap_or_default()).end();
         let most = call.count("topK").unwrap_or(10) as usize;
-        let mut agents = Vec::new();
-        let end = crate::model::key::behind(prefix.clone());
-        let scanned = app.tables.scan(&prefix, Direction::Forward, |key, _| {
-            if *key >= *end || agents.len() >= most {
-                return std::ops::ControlFlow::Break(());
-            }
-            let mut rest = &key[prefix.len() + size_of::<u64>()..];
-            agents.extend(take_name(&mut rest));
-            std::ops::ControlFlow::Continue(())
-        });
-        scanned.map_err(|error| failed(&error))?;
+        let agents = match division {
+            Some(division) => best_of(&app, division, most)?,
+            None => best_of_all(&app, most)?,
+        };
         let mut entries = Vec::with_capacity(agents.len());
-        for (agent, rank) in agents.iter().zip(1..) {
+        for ((_, agent), rank) in agents.iter().zip(1..) {
             let row = app.score(agent)?;
             let score = row.as_deref().and_then(record_in).and_then(|(_, row)| ScoreUpdated::decode(row.payload));
             if let Some(score) = score.as_ref().and_then(|score| AgentScore::of(score, score.window)) {
@@ -102,4 +108,41 @@ pub(super) fn scoreboard(app: Arc<App>, call: Call) -> Answer {
         }
         Reply::json(StatusCode::OK, &Scoreboard { division_id: division.map(str::to_owned), entries })
     })
+}
+
+/// The best agents of a division: the part of their keys that sorts them, and their ids.
+fn best_of(app: &App, division: &str, most: usize) -> Result<Vec<(Vec<u8>, String)>, Refusal> {
+    let prefix = Key::of(Table::Board).name(division).end();
+    let end = behind(prefix.clone());
+    let mut best = Vec::new();
+    let scanned = app.tables.scan(&prefix, Direction::Forward, |key, _| {
+        if *key >= *end || best.len() >= most {
+            return ControlFlow::Break(());
+        }
+        let place = &key[prefix.len()..];
+        best.extend(take_name(&mut &place[size_of::<u64>()..]).map(|agent| (place.to_vec(), agent)));
+        ControlFlow::Continue(())
+    });
+    scanned.map_err(|error| failed(&error))?;
+    Ok(best)
+}
+
+/// The best agents of all: an agent stands on the board of one division.
+fn best_of_all(app: &App, most: usize) -> Result<Vec<(Vec<u8>, String)>, Refusal> {
+    let (mut best, mut from) = (Vec::new(), Key::of(Table::Board).end());
+    let end = behind(from.clone());
+    loop {
+        let mut division = None;
+        let scanned = app.tables.scan(&from, Direction::Forward, |key, _| {
+            division = (*key < *end).then(|| take_name(&mut &key[1..])).flatten();
+            ControlFlow::Break(())
+        });
+        scanned.map_err(|error| failed(&error))?;
+        let Some(division) = division else { break };
+        best.extend(best_of(app, &division, most)?);
+        best.sort_unstable();
+        best.truncate(most);
+        from = behind(Key::of(Table::Board).name(&division).end());
+    }
+    Ok(best)
 }
