@@ -68,27 +68,55 @@ pub(super) fn recover(
     let from = log_at(store, layout, "checkpoint")?;
     let mut gaps = gaps(store, layout, &from)?;
     gaps.extend(more);
-    let mut refolded = 0;
-    let tail: u64 = layout.tasks.iter().map(|task| log.end(task.input) - from.end(task.input)).sum();
+    let tail: u64 = layout.tasks.iter().map(|task| log.end(task.input).saturating_sub(from.end(task.input))).sum();
     let ahead = store.state_is_small(tail * ROWS_AN_INPUT)?;
-    for (number, task) in tasks.iter_mut().enumerate() {
-        task.restore(&rows_of(store, layout, number, &[]))?;
-        if ahead {
-            task.load()?;
-        }
-        let input = layout.tasks[number].input;
-        let inputs = &layout.partitions[input];
-        let mut comparison = Comparison::of_task(store, layout, number, &from);
-        for gap in &gaps {
-            refolded += refold(store, inputs, task, gap.base.end(input), Some(signer), &mut comparison)?;
-            comparison.pass(gap)?;
-            refolded += refold(store, inputs, task, gap.ends.end(input), None, &mut Unheard)?;
-        }
-        refolded += refold(store, inputs, task, u64::MAX, Some(signer), &mut comparison)?;
-        comparison.finish()?;
+    let recover = |(number, task): (usize, &mut Task)| {
+        let refolded = recover_task(store, layout, signer, number, task, ahead, &from, &gaps)?;
         Failpoint::TaskRecovered.pass();
-    }
+        Ok(refolded)
+    };
+    // Each task is alone with its inputs, so they are recovered side by side; of several faults that of the first task is told.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(tasks.len());
+    let mut shares: Vec<Vec<(usize, &mut Task)>> = (0..threads).map(|_| Vec::new()).collect();
+    tasks.iter_mut().enumerate().for_each(|task| shares[task.0 % threads].push(task));
+    let mut done: Vec<(usize, Result<u64, RuntimeError>)> = std::thread::scope(|scope| {
+        let each = |share: Vec<(usize, &mut Task)>| share.into_iter().map(|task| (task.0, recover(task))).collect::<Vec<_>>();
+        let running: Vec<_> = shares.into_iter().map(|share| scope.spawn(move || each(share))).collect();
+        running.into_iter().flat_map(|share| share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    done.sort_by_key(|(number, _)| *number);
+    let refolded = done.into_iter().map(|(_, refolded)| refolded).sum::<Result<u64, RuntimeError>>()?;
     Ok((tasks, log, refolded))
+}
+
+/// Restores a task and refolds its inputs; gives their number.
+#[expect(clippy::too_many_arguments, reason = "one a part of what is recovered from")]
+fn recover_task(
+    store: &Arc<Store>,
+    layout: &Arc<Layout>,
+    signer: &Signer,
+    number: usize,
+    task: &mut Task,
+    ahead: bool,
+    from: &Log,
+    gaps: &[Gap],
+) -> Result<u64, RuntimeError> {
+    task.restore(&rows_of(store, layout, number, &[]))?;
+    if ahead {
+        task.load()?;
+    }
+    let input = layout.tasks[number].input;
+    let inputs = &layout.partitions[input];
+    let mut comparison = Comparison::of_task(store, layout, number, from);
+    let mut refolded = 0;
+    for gap in gaps {
+        refolded += refold(store, inputs, task, gap.base.end(input), Some(signer), &mut comparison)?;
+        comparison.pass(gap)?;
+        refolded += refold(store, inputs, task, gap.ends.end(input), None, &mut Unheard)?;
+    }
+    refolded += refold(store, inputs, task, u64::MAX, Some(signer), &mut comparison)?;
+    comparison.finish()?;
+    Ok(refolded)
 }
 
 /// The row of a log that ends with its last records, whatever was committed.
