@@ -13,7 +13,7 @@ use merit_core::{Datum, Rows};
 use std::sync::Arc;
 
 /// Rows that are read in one pass in the time in which one input of a tail reads its own one by one, about.
-const ROWS_AN_INPUT: u64 = 16;
+const ROWS_AN_INPUT: u64 = 32;
 
 /// Whether another version of the logic made the checkpoint; refuses if it also wrote something behind that.
 pub(super) fn is_upgraded(store: &Store, logic_version: u32) -> Result<bool, RuntimeError> {
