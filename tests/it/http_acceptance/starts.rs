@@ -158,3 +158,24 @@ fn what_is_no_directory_is_refused_by_name() {
     done.refused(1, "directory_open");
     assert_eq!(merit(["run"]).run().code, Some(2), "a call without a directory is wrong");
 }
+
+/// Who was answered has their report in the log; the one that the disk had no room for is told so at once, and the process says why.
+#[test]
+fn a_full_disk_ends_the_run_and_takes_nothing_that_was_answered() {
+    let directory = Directory::new(Profile::Default);
+    let server = Server::of(directory.serve().limited("-f 4000"));
+    let mut answered = 0;
+    let refused = loop {
+        let answer = server.send("POST", "/eval/submit", &[], &sample().to_string());
+        if answer.status != 200 {
+            break answer;
+        }
+        answered += 1;
+    };
+    refused.refused(503, "stopped");
+    server.end().refused(1, "store_failed");
+    let server = Server::start(&directory);
+    server.stop();
+    assert!(answered > 0 && answered <= directory.records_of("eval.reports", "EvalReport").len(), "{answered} were answered");
+    directory.is_whole();
+}

@@ -61,6 +61,11 @@ impl Calls {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
     }
 
+    /// Tells everyone who waits that no answer comes any more.
+    pub fn end(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Hands answers to whoever waits for them; the tables have folded what they name.
     pub fn answer(&self, answers: Vec<Vec<u8>>) {
         self.folded.send_modify(|folded| *folded += 1);
@@ -85,7 +90,7 @@ pub struct App {
     /// The read models.
     pub tables: Arc<Tables>,
     /// Names of the streams of the log.
-    pub ids: Ids,
+    pub ids: Arc<Ids>,
     /// Where commands go.
     pub inbox: Inbox,
     /// Who waits for answers.
@@ -94,14 +99,6 @@ pub struct App {
     pub latencies: Latencies,
     /// Every rule that the pipeline can refuse a record by.
     pub rules: Vec<&'static Code>,
-}
-
-/// What became of a command.
-pub(super) enum Taken {
-    /// It was answered.
-    Answered(Answer),
-    /// It is in the log, or will be, and its answer takes longer than a call waits.
-    Later,
 }
 
 /// The records that a command led to.
@@ -169,22 +166,22 @@ impl App {
         }
     }
 
-    /// Waits for what a command led to.
-    pub(super) async fn taken(&self, Posted { number, kind, since, answer }: Posted) -> Result<Taken, Refusal> {
+    /// Waits for what a command led to; none where that takes longer than a call waits: it is in the log, or will be.
+    pub(super) async fn led(&self, Posted { number, kind, since, answer }: Posted) -> Result<Option<Answer>, Refusal> {
         match tokio::time::timeout(PATIENCE, answer).await {
             Ok(Ok(bytes)) => {
                 self.latencies.record(kind, since.elapsed());
                 let answer = Answer { bytes };
                 match answer.answered().map(|answered| answered.outcome) {
                     Some(Outcome::OtherContent) => Err(key_reused()),
-                    Some(Outcome::Ran | Outcome::Again) => Ok(Taken::Answered(answer)),
+                    Some(Outcome::Ran | Outcome::Again) => Ok(Some(answer)),
                     None => Err(stopped()),
                 }
             }
             Ok(Err(_)) => Err(stopped()),
             Err(_) => {
                 self.calls.leave(number);
-                Ok(Taken::Later)
+                Ok(None)
             }
         }
     }

@@ -1,13 +1,14 @@
 //! What the operations that change something have in common.
 
-use super::app::{Answer as Led, App};
+use super::app::{Answer as Led, App, Order};
 use super::code;
+use crate::call::Call;
 use crate::operation::Response;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
-use merit_core::record::CommandRefused;
+use merit_core::record::{CommandRefused, Rejected};
 use merit_core::{Datum, Kind, MAX_NAME};
 use schemars::{Schema, json_schema};
 use serde_json::Value;
@@ -39,8 +40,22 @@ pub(super) fn replayed(reply: Reply, led: &Led) -> Reply {
     }
 }
 
-/// What the allocator refused.
+impl App {
+    /// Runs a command; none where that takes longer than a call waits.
+    pub(super) async fn run(&self, call: &Call, order: &Order<'_>) -> Result<Option<Led>, Refusal> {
+        let led = self.led(self.post(call, order)?).await?;
+        led.as_ref().map_or(Ok(()), |led| check(self, led))?;
+        Ok(led)
+    }
+}
+
+/// What ingest or the allocator refused.
 pub(super) fn check(app: &App, led: &Led) -> Result<(), Refusal> {
+    if let Some(rejected) = led.first(Kind::Rejected).and_then(|(_, payload)| Rejected::decode(payload)) {
+        let rule = app.rule(rejected.rule, code::REPORT_REFUSED);
+        let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, rule, rejected.detail.to_owned());
+        return Err(Refusal { replayed: led.is_again(), ..refusal });
+    }
     let Some(refused) = led.first(Kind::CommandRefused).and_then(|(_, payload)| CommandRefused::decode(payload)) else { return Ok(()) };
     let rule = app.rule(refused.rule, code::COMMAND_REFUSED);
     let status = if refused.rule.ends_with("_unknown") { StatusCode::NOT_FOUND } else { StatusCode::CONFLICT };

@@ -57,7 +57,7 @@ pub struct Ids {
 
 impl Ids {
     /// Those of a log.
-    pub fn new(store: &Store, layout: &Arc<Layout>) -> Result<Ids, RuntimeError> {
+    fn new(store: &Store, layout: &Arc<Layout>) -> Result<Ids, RuntimeError> {
         let lineages = lineages(store, layout)?.into_iter().map(|lineage| lineage.name).collect();
         Ok(Ids { layout: Arc::clone(layout), lineages })
     }
@@ -107,7 +107,7 @@ impl Rows<'_> {
 pub struct Fold {
     layout: Arc<Layout>,
     tables: Arc<Tables>,
-    ids: Ids,
+    ids: Arc<Ids>,
     /// Offset of the next record, by partition; none where a partition is not folded.
     positions: Vec<Option<u64>>,
     places: Places,
@@ -140,7 +140,7 @@ impl Fold {
         Ok(Fold {
             layout: Arc::clone(layout),
             tables: Arc::new(tables),
-            ids: Ids::new(store, layout)?,
+            ids: Arc::new(Ids::new(store, layout)?),
             positions,
             places: Places::default(),
         })
@@ -161,6 +161,11 @@ impl Fold {
         Ok(true)
     }
 
+    /// Names of the streams of the log.
+    pub fn ids(&self) -> &Arc<Ids> {
+        &self.ids
+    }
+
     /// The tables.
     pub fn tables(&self) -> &Arc<Tables> {
         &self.tables
@@ -175,7 +180,8 @@ impl Fold {
             of += position.map_or(Ok(0), |position| Ok(store.end(partition)?.saturating_sub(position.max(store.start(partition)))))?;
         }
         progress(folded, of);
-        for at in 0..self.positions.len() {
+        let all = 0..self.positions.len();
+        for at in all.clone() {
             let Some(position) = self.positions[at] else { continue };
             let partition = &self.layout.partitions[at];
             let mut records = store.read(partition, position.max(store.start(partition)));
@@ -184,13 +190,13 @@ impl Fold {
                 self.positions[at] = Some(offset + 1);
                 folded += 1;
                 if rows.changes.len() >= CATCH_UP_ROWS {
-                    self.write(&mut rows)?;
+                    self.write(&mut rows, all.clone())?;
                     progress(folded, of);
                 }
             }
         }
         rows.put(format_key(), &FORMAT);
-        self.write(&mut rows)
+        self.write(&mut rows, all)
     }
 
     /// Folds what was committed.
@@ -206,14 +212,15 @@ impl Fold {
                 }
             }
         }
-        self.write(&mut rows)?;
+        self.write(&mut rows, batches.iter().map(|(at, ..)| *at))?;
         self.places = rows.places;
         Ok(())
     }
 
-    fn write(&self, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
-        for (at, position) in self.positions.iter().enumerate() {
-            if let Some(offset) = *position {
+    /// Writes what changed, and where the fold of these partitions stands now.
+    fn write(&self, rows: &mut Rows<'_>, partitions: impl Iterator<Item = usize>) -> Result<(), RuntimeError> {
+        for at in partitions {
+            if let Some(offset) = self.positions[at] {
                 rows.put(position_key(&self.layout, at), &PositionRow { offset });
             }
         }

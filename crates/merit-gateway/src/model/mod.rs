@@ -16,6 +16,6 @@ pub mod graph;
 pub mod key;
 mod promotions;
 pub mod row;
-mod scores;
+pub(crate) mod scores;
 
 pub use fold::Fold;

@@ -102,6 +102,7 @@ fn remember(score: &ScoreUpdated<'_>, rows: &mut Rows<'_>) {
     rows.put(key, &HistoryRow { timestamp: score.timestamp, windows: List::Slice(&past) });
 }
 
-fn score_in(row: Option<&[u8]>) -> Option<ScoreUpdated<'_>> {
+/// The score in a row of the tables.
+pub(crate) fn score_in(row: Option<&[u8]>) -> Option<ScoreUpdated<'_>> {
     row.and_then(RecordRow::decode).and_then(|row| ScoreUpdated::decode(row.payload))
 }

@@ -46,6 +46,11 @@ impl Appender {
         Ok(())
     }
 
+    /// Hears whether the last commit failed, where it has ended: nobody may come who would hear it otherwise.
+    pub(super) fn heed(&mut self) -> Result<(), RuntimeError> {
+        if self.committer.busy() { Ok(()) } else { self.settle() }
+    }
+
     /// Whether something waits for a commit, and none is under way.
     pub(super) fn may_commit(&mut self) -> bool {
         (self.log.bytes > 0 || !self.log.answers.is_empty()) && !self.committer.busy()

@@ -157,7 +157,7 @@ impl Worker {
             while let Some(message) = next {
                 match message {
                     Message::Command(command) => self.take(&command)?,
-                    Message::Free => {}
+                    Message::Free => self.engine.heed()?,
                     Message::Stop => stopping = true,
                 }
                 next = if self.engine.commit_due() { None } else { self.inbox.try_recv().ok() };

@@ -379,6 +379,11 @@ impl Engine {
         self.appender.follow(follower)
     }
 
+    /// Hears whether the last commit failed, where it has ended.
+    pub fn heed(&mut self) -> Result<(), RuntimeError> {
+        self.appender.heed()
+    }
+
     /// Whether something waits for a commit, and none is under way.
     pub fn may_commit(&mut self) -> bool {
         self.appender.may_commit()

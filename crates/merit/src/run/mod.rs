@@ -11,7 +11,6 @@ use crate::{Place, pools, session};
 use clap::Args;
 use merit_gateway::api::{App, Calls};
 use merit_gateway::model::Fold;
-use merit_gateway::model::fold::Ids;
 use merit_gateway::ops::count::{Lag, Tally};
 use merit_gateway::ops::health::{Health, Phase};
 use merit_gateway::ops::metrics::{Latencies, Metrics};
@@ -69,7 +68,7 @@ impl Run {
         out.progress("");
         info!(records = folded, seconds = began.elapsed().as_secs_f64(), "read models are up to the log");
         let calls = Arc::new(Calls::new(format!("{}-{:x}", std::process::id(), now().0)));
-        let tables = Arc::clone(fold.tables());
+        let (tables, ids) = (Arc::clone(fold.tables()), Arc::clone(fold.ids()));
         let (send, committed) = sync_channel::<Committed>(FOLD_AHEAD);
         let lag = Lag::new(&metrics);
         let live = Live::start(engine, move |commit| {
@@ -83,7 +82,7 @@ impl Run {
             move || calls.waiting()
         });
         let app = App {
-            ids: Ids::new(&store, &layout)?,
+            ids,
             layout: Arc::clone(&layout),
             store,
             tables: Arc::clone(&tables),
@@ -153,6 +152,7 @@ impl Folder {
             } else if self.health.phase() != Phase::Ending {
                 self.health.enter(Phase::Stopped("the pipeline stopped".into()));
             }
+            self.calls.end();
             // Nobody listens where the run ends for another reason.
             let _ = ended.send(());
             folded

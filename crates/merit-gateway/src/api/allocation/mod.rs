@@ -4,11 +4,11 @@ mod decisions;
 mod reading;
 mod requests;
 
-use super::app::{Answer as Led, App, Order, Taken, failed, once};
+use super::app::{Answer as Led, App, Order, failed, once};
 use super::list::{CURSOR, LIMIT};
 use super::wire::AllocationRecord;
 use super::{code, trace};
-use crate::api::command::{LATER, check};
+use crate::api::command::LATER;
 use crate::call::Call;
 use crate::model::key::{Key, Table, behind};
 use crate::model::row::{AllocationRow, Lifecycle};
@@ -183,14 +183,7 @@ impl App {
         // One that is not known here may be elsewhere: the single writer of commands decides. Its key is only where it goes.
         let pool = row.as_deref().and_then(AllocationRow::decode).map_or("", |row| row.pool).to_owned();
         let once = once(call, call.idempotency_key.as_deref(), operation, &id.to_string());
-        let posted = self.post(call, &Order { topic: "alloc.requests", key: &pool, payload, once })?;
-        match self.taken(posted).await? {
-            Taken::Answered(led) => {
-                check(self, &led)?;
-                Ok(Some(led))
-            }
-            Taken::Later => Ok(None),
-        }
+        self.run(call, &Order { topic: "alloc.requests", key: &pool, payload, once }).await
     }
 
     /// The row of an allocation once the cluster has nothing more to say about it now; none where that takes too long.

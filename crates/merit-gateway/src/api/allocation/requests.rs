@@ -1,9 +1,9 @@
 //! Asking for GPUs, and taking them back.
 
 use super::{left_by, unknown};
-use crate::api::app::{App, Order, Taken, once};
+use crate::api::app::{App, Order, once};
 use crate::api::code;
-use crate::api::command::{agent_or_entity, check, later, milli_gpus, one_of, replayed};
+use crate::api::command::{agent_or_entity, later, milli_gpus, one_of, replayed};
 use crate::api::wire::{AllocationRecord, Id, Status, Whole};
 use crate::call::{Call, is_idempotency_key};
 use crate::model::row::AllocationRow;
@@ -62,11 +62,7 @@ pub(super) fn preempt(app: Arc<App>, call: Call) -> Answer {
         };
         let once = once(&call, call.idempotency_key.as_deref(), "/alloc/preempt", &agent_id);
         let order = Order { topic: "alloc.requests", key: &asked.pool, payload: Payload::Preempt(&command), once };
-        let led = match app.taken(app.post(&call, &order)?).await? {
-            Taken::Answered(led) => led,
-            Taken::Later => return later("/alloc/requests"),
-        };
-        check(&app, &led)?;
+        let Some(led) = app.run(&call, &order).await? else { return later("/alloc/requests") };
         let Some((id, _)) = led.first(Kind::AllocationPreempted) else {
             return Err(Refusal::new(StatusCode::CONFLICT, code::COMMAND_REFUSED, "nothing was taken back"));
         };
@@ -145,11 +141,7 @@ pub(super) fn request(app: Arc<App>, call: Call) -> Answer {
         }
         let once = once(&call, call.idempotency_key.as_deref().or(in_body), "/alloc/request", &agent_id);
         let order = Order { topic: "alloc.requests", key: pool, payload: Payload::RequestAllocation(&command), once };
-        let led = match app.taken(app.post(&call, &order)?).await? {
-            Taken::Answered(led) => led,
-            Taken::Later => return later("/alloc/requests"),
-        };
-        check(&app, &led)?;
+        let Some(led) = app.run(&call, &order).await? else { return later("/alloc/requests") };
         let opened = led.first(Kind::AllocationRequested).and_then(|(_, payload)| AllocationRequested::decode(payload));
         let opened = opened.ok_or_else(|| Refusal::new(StatusCode::CONFLICT, code::COMMAND_REFUSED, "no allocation was opened"))?;
         let answer = Requested { request_id: Id(opened.allocation_id), status: Status::Pending };

@@ -1,8 +1,8 @@
 //! Jobs that train a model again.
 
-use crate::api::app::{App, Order, Taken, once};
+use crate::api::app::{App, Order, once};
 use crate::api::code;
-use crate::api::command::{check, later, replayed};
+use crate::api::command::{later, replayed};
 use crate::api::wire::{RetrainJob, Whole};
 use crate::call::Call;
 use crate::model::row::JobRow;
@@ -59,11 +59,7 @@ pub(super) fn retrain(app: Arc<App>, call: Call) -> Answer {
         let payload = Payload::CreateRetrain(&command);
         let once = once(&call, call.idempotency_key.as_deref(), "/eval/retrain", &asked.model_family);
         let order = Order { topic: "alloc.requests", key: &asked.model_family, payload, once };
-        let led = match app.taken(app.post(&call, &order)?).await? {
-            Taken::Answered(led) => led,
-            Taken::Later => return later("/eval/jobs"),
-        };
-        check(&app, &led)?;
+        let Some(led) = app.run(&call, &order).await? else { return later("/eval/jobs") };
         let Some((id, _)) = led.first(Kind::RetrainQueued) else {
             return Err(Refusal::new(StatusCode::CONFLICT, code::COMMAND_REFUSED, "no job was queued"));
         };

@@ -1,6 +1,6 @@
 //! Promotions by hand, and every proposal.
 
-use crate::api::app::{Answer as Led, App, Order, Taken, once, record_in};
+use crate::api::app::{App, Order, once, record_in};
 use crate::api::code;
 use crate::api::command::{later, milli_gpus, named, one_named, one_of, replayed};
 use crate::api::list::Range;
@@ -12,8 +12,8 @@ use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::strict;
 use hyper::StatusCode;
-use merit_core::record::{Action, MAX_TEXT, ProposePromotion, Rejected};
-use merit_core::{Datum, Fixed, Kind, MAX_NAME, Payload};
+use merit_core::record::{Action, MAX_TEXT, ProposePromotion};
+use merit_core::{Fixed, MAX_NAME, Payload};
 use merit_runtime::tables::Direction;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -101,21 +101,11 @@ pub(super) fn promote(app: Arc<App>, call: Call) -> Answer {
         };
         let once = once(&call, call.idempotency_key.as_deref(), "/eval/promote", &agent_id);
         let order = Order { topic: "eval.reports", key: &agent_id, payload: Payload::ProposePromotion(&proposal), once };
-        match app.taken(app.post(&call, &order)?).await? {
-            Taken::Answered(led) => promoted(&app, &led),
-            Taken::Later => later("/eval/promotions"),
-        }
+        let Some(led) = app.run(&call, &order).await? else { return later("/eval/promotions") };
+        let event = led.records().find_map(|(kind, id, payload)| PromotionEvent::of(id, kind, payload));
+        let event = event.ok_or_else(|| Refusal::new(StatusCode::CONFLICT, code::COMMAND_REFUSED, "nothing was proposed"))?;
+        Ok(replayed(Reply::json(StatusCode::CREATED, &event)?, &led))
     })
-}
-
-fn promoted(app: &App, led: &Led) -> Result<Reply, Refusal> {
-    if let Some(rejected) = led.first(Kind::Rejected).and_then(|(_, payload)| Rejected::decode(payload)) {
-        let rule = app.rule(rejected.rule, code::COMMAND_REFUSED);
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, rule, rejected.detail.to_owned()));
-    }
-    let event = led.records().find_map(|(kind, id, payload)| PromotionEvent::of(id, kind, payload));
-    let event = event.ok_or_else(|| Refusal::new(StatusCode::CONFLICT, code::COMMAND_REFUSED, "nothing was proposed"))?;
-    Ok(replayed(Reply::json(StatusCode::CREATED, &event)?, led))
 }
 
 fn share(field: &str, value: f64) -> Result<Fixed, Refusal> {

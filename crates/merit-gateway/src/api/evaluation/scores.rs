@@ -1,6 +1,6 @@
 //! Scores, their past, and the board.
 
-use crate::api::app::{App, failed, record_in};
+use crate::api::app::{App, failed};
 use crate::api::code;
 use crate::api::list::{Page, Range, limit, write_cursor};
 use crate::api::wire::{AgentScore, Decimal, PastScore, Time};
@@ -8,6 +8,7 @@ use crate::call::Call;
 use crate::model::fold::minute;
 use crate::model::key::{Key, Table, behind, take_name};
 use crate::model::row::HistoryRow;
+use crate::model::scores::score_in;
 use crate::operation::Answer;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
@@ -25,7 +26,7 @@ pub(super) fn score(app: Arc<App>, call: Call) -> Answer {
     Box::pin(async move {
         let agent = call.text("id").unwrap_or_default();
         let row = app.score(agent)?;
-        let score = row.as_deref().and_then(record_in).and_then(|(_, row)| ScoreUpdated::decode(row.payload));
+        let score = score_in(row.as_deref());
         let unknown = || Refusal::new(StatusCode::NOT_FOUND, code::ENTITY_UNKNOWN, "nothing of that agent was scored");
         let score = score.ok_or_else(unknown)?;
         let window = call.text("window").unwrap_or(score.window);
@@ -101,7 +102,7 @@ pub(super) fn scoreboard(app: Arc<App>, call: Call) -> Answer {
         let mut entries = Vec::with_capacity(agents.len());
         for ((_, agent), rank) in agents.iter().zip(1..) {
             let row = app.score(agent)?;
-            let score = row.as_deref().and_then(record_in).and_then(|(_, row)| ScoreUpdated::decode(row.payload));
+            let score = score_in(row.as_deref());
             if let Some(score) = score.as_ref().and_then(|score| AgentScore::of(score, score.window)) {
                 entries.extend(serde_json::to_value(Placed { rank, score }));
             }

@@ -1,18 +1,18 @@
 //! Reports in.
 
-use crate::api::app::{Answer as Led, App, Order, Posted, Taken, digest, failed, key_reused};
+use crate::api::app::{Answer as Led, App, Order, Posted, digest, failed, key_reused};
 use crate::api::code;
-use crate::api::command::later;
+use crate::api::command::{check, later};
 use crate::api::wire::{AgentScore, PromotionEvent};
 use crate::call::Call;
-use crate::model::row::RecordRow;
+use crate::model::scores::score_in;
 use crate::operation::Answer;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use hyper::StatusCode;
 use merit_core::id::Hex;
 use merit_core::record::name as name_flaw;
-use merit_core::record::{EvalReport, Rejected, ReportDuplicate, ReportLate, ScoreUpdated};
+use merit_core::record::{EvalReport, ReportDuplicate, ReportLate, ScoreUpdated};
 use merit_core::{Datum, Kind, MAX_NAME, Payload};
 use merit_sources::{JsonReports, Unreadable};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -102,9 +102,9 @@ thread_local! {
 pub(super) fn submit(app: Arc<App>, call: Call) -> Answer {
     Box::pin(async move {
         let (posted, location) = READER.with_borrow_mut(|reader| post_report(&app, &call, reader))?;
-        match app.taken(posted).await? {
-            Taken::Answered(led) => submitted(&app, &led, call.idempotency_key.is_some()),
-            Taken::Later => later(&location()),
+        match app.led(posted).await? {
+            Some(led) => submitted(&app, &led, call.idempotency_key.is_some()),
+            None => later(&location()),
         }
     })
 }
@@ -138,13 +138,7 @@ fn unreadable(unreadable: Unreadable) -> Refusal {
 
 /// The answer to a report; `by_key`: its id is an `Idempotency-Key`.
 fn submitted(app: &App, led: &Led, by_key: bool) -> Result<Reply, Refusal> {
-    if let Some(rejected) = led.first(Kind::Rejected).and_then(|(_, payload)| Rejected::decode(payload)) {
-        if by_key && rejected.rule == "id_reused" {
-            return Err(key_reused());
-        }
-        let rule = app.rule(rejected.rule, code::REPORT_REFUSED);
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, rule, rejected.detail.to_owned()));
-    }
+    check(app, led).map_err(|refusal| if by_key && refusal.code.name == "id_reused" { key_reused() } else { refusal })?;
     let promotion = led.records().find_map(|(kind, id, payload)| PromotionEvent::of(id, kind, payload));
     if let Some(score) = led.first(Kind::ScoreUpdated).and_then(|(_, payload)| ScoreUpdated::decode(payload)) {
         let shown = AgentScore::of(&score, score.window);
@@ -177,7 +171,7 @@ fn first_answer(app: &App, duplicate: &ReportDuplicate<'_>) -> Result<Reply, Ref
 /// The answer to a report that came too late to count in a window.
 fn with_last_score(app: &App, report_id: Cow<'_, str>, agent_id: &str) -> Result<Reply, Refusal> {
     let row = app.score(agent_id)?;
-    let last = row.as_deref().and_then(RecordRow::decode).and_then(|row| ScoreUpdated::decode(row.payload));
+    let last = score_in(row.as_deref());
     let score = last.as_ref().and_then(|score| AgentScore::of(score, score.window));
     Reply::json(StatusCode::OK, &Submitted { report_id, score, promotion: None, late: true })
 }
