@@ -10,6 +10,7 @@ pub mod embedded;
 mod error;
 pub mod failpoint;
 pub mod frame;
+pub mod kafka;
 pub mod key;
 pub mod layout;
 pub mod lineage;

@@ -1,0 +1,116 @@
+//! What Merit asks of librdkafka, by role.
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use std::time::Duration;
+
+/// How long a transaction may be open: what a copy leaves behind that dies holds readers of its topics up for so long.
+/// Shorter than [`SESSION`], so that nobody takes a task over while its last transaction can still be committed.
+const TRANSACTION: Duration = Duration::from_secs(10);
+
+/// After how long of silence a copy has left, and its tasks go to others.
+const SESSION: Duration = Duration::from_secs(15);
+
+/// How long one call may take before it is made again, or its outcome is found out.
+pub(super) const CALL: Duration = Duration::from_secs(5);
+
+/// A cluster, and the application that Merit is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Brokers to begin with: `HOST:PORT`, separated by commas.
+    pub brokers: String,
+    /// `application` of the topology: the consumer group, and what the names of its own topics begin with.
+    pub application: String,
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Role<'a> {
+    /// Makes topics and describes them.
+    Admin,
+    /// Reads partitions from where it is told to, as a member of no group: what is committed only.
+    Reader,
+    /// The same with what is open: its end of a partition is the high watermark, not the last stable offset.
+    Ends,
+    /// A member of the group, for ever under that name.
+    Member(&'a str),
+    /// Writes transactions under that id.
+    Transactional(&'a str),
+    /// Writes commands, each by itself, once.
+    Commands,
+}
+
+impl Cluster {
+    /// The settings of a client. Each says why where it is not Kafka's default.
+    pub(super) fn config(&self, role: Role<'_>) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        config.set("bootstrap.servers", &self.brokers);
+        config.set("client.id", &self.application);
+        // A broker that is back is found again at once.
+        config.set("reconnect.backoff.max.ms", "1000");
+        match role {
+            Role::Admin => {}
+            Role::Reader => reading(&mut config, &self.application, "read_committed"),
+            Role::Ends => reading(&mut config, &self.application, "read_uncommitted"),
+            Role::Member(instance) => {
+                config.set("group.id", &self.application);
+                config.set("group.instance.id", instance);
+                // Brokers of today refuse offsets in a transaction under the newer protocol whenever the group moves (KIP-1251).
+                config.set("group.protocol", "classic");
+                config.set("partition.assignment.strategy", "cooperative-sticky");
+                config.set("session.timeout.ms", millis(SESSION));
+                config.set("heartbeat.interval.ms", millis(SESSION / 5));
+                config.set("enable.auto.commit", "false");
+                config.set("enable.auto.offset.store", "false");
+                config.set("auto.offset.reset", "error");
+                config.set("isolation.level", "read_committed");
+            }
+            Role::Transactional(id) => {
+                writing(&mut config);
+                config.set("transactional.id", id);
+                config.set("transaction.timeout.ms", millis(TRANSACTION));
+                config.set("message.timeout.ms", millis(TRANSACTION - Duration::from_secs(2)));
+            }
+            Role::Commands => {
+                writing(&mut config);
+                config.set("enable.idempotence", "true");
+                config.set("message.timeout.ms", millis(CALL));
+            }
+        }
+        config
+    }
+}
+
+fn reading(config: &mut ClientConfig, group: &str, isolation: &str) {
+    // librdkafka wants a name of every consumer; a group that is never joined is none.
+    config.set("group.id", format!("{group}-reader"));
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    config.set("auto.offset.reset", "error");
+    config.set("isolation.level", isolation);
+    config.set("check.crcs", "true");
+    config.set("fetch.wait.max.ms", "100");
+    // By default a full queue is looked at again after a second.
+    config.set("fetch.queue.backoff.ms", "10");
+    config.set("queued.max.messages.kbytes", "32768");
+}
+
+fn writing(config: &mut ClientConfig) {
+    config.set("acks", "all");
+    config.set("compression.type", "lz4");
+    config.set("linger.ms", "1");
+    // Offsets that are sent right behind a record wait for one of these; 100 by default.
+    config.set("retry.backoff.ms", "5");
+    config.set("queue.buffering.max.messages", "1000000");
+    config.set("queue.buffering.max.kbytes", "262144");
+    config.set("batch.size", "262144");
+    config.set("message.max.bytes", MAX_MESSAGE.to_string());
+}
+
+/// Bytes of the largest message; topics of Merit allow as much.
+pub(super) const MAX_MESSAGE: u32 = 8 << 20;
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}

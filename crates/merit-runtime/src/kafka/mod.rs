@@ -1,0 +1,9 @@
+//! The shell on Apache Kafka: the copy of [`crate::copy`] over transactions, a consumer group and changelogs.
+//!
+//! Read in this order: [`wire`] (a record as a message), [`client`] (what is asked of librdkafka), [`topics`] (what lies where).
+
+mod client;
+pub mod topics;
+pub mod wire;
+
+pub use client::Cluster;

@@ -1,0 +1,162 @@
+//! Records as messages of Kafka.
+//!
+//! | part of the message | holds |
+//! |---|---|
+//! | key | the record's key, UTF-8 |
+//! | timestamp | the record's time in milliseconds: for one from outside, when it was received |
+//! | value | 0, schema id (u32, big-endian), Avro datum: the framing that clients of a schema registry know |
+//! | header `merit` | Avro datum of [`Envelope`]; a message of another producer has none |
+//!
+//! A schema id is the number of the record's type.
+
+use crate::frame::Frame;
+use merit_core::record::{Headers, RawReport};
+use merit_core::{Datum, EventTime, Head, Kind, datum};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
+
+/// Name of the header.
+pub const HEADER: &str = "merit";
+
+/// Name of the header of a message that stands where the log that it was copied from has no record.
+pub const GAP: &str = "merit-gap";
+
+/// Bytes before the datum.
+const FRAMING: usize = 5;
+
+datum! {
+    /// What a message says of its record beside key, time and value.
+    Envelope<'a> {
+        /// How often what led here was fed back.
+        hops: u32,
+        /// Number of its stream; 65,535 for a record from outside.
+        stream: u32,
+        /// Its place in that stream; 0 for a record from outside.
+        sequence: u64,
+        /// What travels beside it.
+        headers: Option<Headers<'a>>,
+    }
+}
+
+/// Buffers of messages on their way out.
+#[derive(Default)]
+pub struct Writer {
+    value: Vec<u8>,
+    envelope: Vec<u8>,
+}
+
+impl Writer {
+    /// The value and the headers of a record.
+    pub fn write(&mut self, frame: &Frame<'_>) -> (&[u8], OwnedHeaders) {
+        self.value.clear();
+        self.value.push(0);
+        self.value.extend_from_slice(&frame.kind.to_be_bytes());
+        self.value.extend_from_slice(frame.payload);
+        self.envelope.clear();
+        Envelope { hops: frame.hops, stream: frame.stream, sequence: frame.sequence, headers: frame.headers }.put(&mut self.envelope);
+        let headers = OwnedHeaders::new_with_capacity(1).insert(Header { key: HEADER, value: Some(&self.envelope) });
+        (&self.value, headers)
+    }
+}
+
+/// A message as a record.
+pub enum Read<'m> {
+    /// A record of Merit.
+    Record(Frame<'m>),
+    /// Anything else: who sent it does not write Merit's schemas.
+    Foreign(Foreign<'m>),
+    /// No record.
+    Gap,
+}
+
+/// A message that is no record.
+pub struct Foreign<'m> {
+    key: &'m str,
+    time: EventTime,
+    bytes: &'m [u8],
+    detail: &'static str,
+}
+
+impl Foreign<'_> {
+    /// The encoding of the raw report that it is taken for.
+    pub fn raw_report(&self) -> Vec<u8> {
+        let mut payload = Vec::new();
+        RawReport { source: self.key, rule: "schema_invalid", detail: self.detail, bytes: self.bytes }.put(&mut payload);
+        payload
+    }
+
+    /// Itself as a record with that payload.
+    pub fn frame<'a>(&'a self, payload: &'a [u8]) -> Frame<'a> {
+        Frame {
+            kind: Kind::RawReport as u32,
+            hops: 0,
+            stream: Head::OUTSIDE.into(),
+            sequence: 0,
+            time: self.time,
+            key: self.key,
+            headers: None,
+            payload,
+        }
+    }
+}
+
+/// Reads a message.
+pub fn read<'m>(message: &'m BorrowedMessage<'_>) -> Read<'m> {
+    let header = |name: &str| message.headers().and_then(|headers| headers.iter().find(|header| header.key == name));
+    let time = EventTime(message.timestamp().to_millis().unwrap_or(0));
+    let envelope = header(HEADER).and_then(|header| header.value);
+    if envelope.is_none() && header(GAP).is_some() {
+        return Read::Gap;
+    }
+    of_parts(message.key().unwrap_or_default(), message.payload().unwrap_or_default(), time, envelope)
+}
+
+fn of_parts<'m>(key: &'m [u8], bytes: &'m [u8], time: EventTime, envelope: Option<&'m [u8]>) -> Read<'m> {
+    let text = std::str::from_utf8(key);
+    let foreign = |detail| Read::Foreign(Foreign { key: text.unwrap_or("unreadable"), time, bytes, detail });
+    let Ok(key) = text else { return foreign("the key is not UTF-8") };
+    let Some((framing, payload)) = bytes.split_first_chunk::<FRAMING>() else { return foreign("the value is shorter than its framing") };
+    let kind = u32::from_be_bytes([framing[1], framing[2], framing[3], framing[4]]);
+    if framing[0] != 0 || u8::try_from(kind).ok().and_then(Kind::from_number).is_none() {
+        return foreign("the value does not begin with 0 and the id of a schema");
+    }
+    let outside = Envelope { hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, headers: None };
+    let Some(Envelope { hops, stream, sequence, headers }) = envelope.map_or(Some(outside), Envelope::decode) else {
+        return foreign("the header `merit` cannot be read");
+    };
+    Read::Record(Frame { kind, hops, stream, sequence, time, key, headers, payload })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_anything_else_is_foreign() {
+        let payload = [7, 8, 9];
+        let frame = Frame {
+            kind: Kind::Tick as u32,
+            hops: 2,
+            stream: 4,
+            sequence: 77,
+            time: EventTime(5),
+            key: "agent",
+            headers: Some(Headers { trace: "00-1", actor: "local", auth: "loopback", reply_to: None, once: None }),
+            payload: &payload,
+        };
+        let mut writer = Writer::default();
+        let (value, headers) = writer.write(&frame);
+        let value = value.to_vec();
+        let envelope = headers.get(0).value.map(<[u8]>::to_vec);
+        match of_parts(b"agent", &value, EventTime(5), envelope.as_deref()) {
+            Read::Record(read) => assert_eq!(read, frame),
+            _ => panic!("a record"),
+        }
+        let outside = of_parts(b"agent", &value, EventTime(5), None);
+        assert!(matches!(outside, Read::Record(read) if read.is_outside() && read.payload == payload));
+        for (key, value) in [(&b"agent"[..], &b"{}"[..]), (b"agent", b""), (&[0xff], &value), (b"agent", &[0, 0, 0, 0, 250, 1])] {
+            let Read::Foreign(foreign) = of_parts(key, value, EventTime(5), None) else { panic!("{value:?} is no record") };
+            let payload = foreign.raw_report();
+            assert_eq!(RawReport::decode(foreign.frame(&payload).payload).expect("a raw report").bytes, value);
+        }
+    }
+}
