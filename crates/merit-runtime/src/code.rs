@@ -21,6 +21,10 @@ codes! {
         AUDIT_KEY "audit_key" "the file of the audit key cannot be used", "the file must hold 32 bytes as 64 hexadecimal digits and be readable by its owner alone (chmod 600); where there is none, one is made if the directory may be written";
         AUDIT_KEY_MISSING "audit_key_missing" "the audit key is missing, and there is a log already", "put the file back, or pass the key that the log was begun with by --audit-key FILE";
         AUDIT_KEY_DIFFERS "audit_key_differs" "the audit key is not the one in force in this log", "pass the key that the log was begun with, by --audit-key FILE";
+        CLUSTER_FAILED "cluster_failed" "a call to the Kafka cluster failed", "check that the brokers of --kafka are up and let this machine in: `scripts/kafka.sh status` for those that it started; then start again: what was committed is there";
+        CLUSTER_OFFSET_GONE "cluster_offset_gone" "the cluster has removed records that are still needed", "the retention of the topic is too short, or the copy was away for too long: give the copy an empty --data-dir; where input that was not processed is gone, restore the topic, or begin another application";
+        CLUSTER_PARTITION_MISSING "cluster_partition_missing" "a topic of the topology, or a partition of it, is not in the cluster", "`merit topology apply --kafka HOST:PORT` makes what is missing";
+        CLUSTER_FENCED "cluster_fenced" "another process has taken over as the same instance", "one data directory is one instance: give each copy a --data-dir of its own, and end the process that should not be there";
         STOPPED "stopped" "a processor stopped at an input that it should have taken", BUG;
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong in the world, and what to do then.
 
 use crate::code;
+use crate::kafka::ClusterError;
 use merit_core::{Code, Fault};
 use std::path::PathBuf;
 
@@ -162,6 +163,9 @@ pub enum RuntimeError {
         /// What broke.
         fault: Fault,
     },
+    /// The cluster failed, or it is not as it has to be.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
 }
 
 /// The first record that differs.
@@ -217,6 +221,7 @@ impl RuntimeError {
             RuntimeError::Pruned { .. } => code::OFFSET_PRUNED,
             RuntimeError::Difference(_) => code::LOG_DIFFERS,
             RuntimeError::LineageNotNeeded => code::LINEAGE_NOT_NEEDED,
+            RuntimeError::Cluster(error) => error.code(),
             RuntimeError::Stopped { .. } => code::STOPPED,
         }
     }

@@ -89,6 +89,7 @@ fn reading(config: &mut ClientConfig, group: &str, isolation: &str) {
     config.set("enable.auto.offset.store", "false");
     config.set("auto.offset.reset", "error");
     config.set("isolation.level", isolation);
+    config.set("enable.partition.eof", "true");
     config.set("check.crcs", "true");
     config.set("fetch.wait.max.ms", "100");
     // By default a full queue is looked at again after a second.

@@ -1,9 +1,13 @@
 //! The shell on Apache Kafka: the copy of [`crate::copy`] over transactions, a consumer group and changelogs.
 //!
-//! Read in this order: [`wire`] (a record as a message), [`client`] (what is asked of librdkafka), [`topics`] (what lies where).
+//! Read in this order: [`wire`] (a record as a message), [`client`] (what is asked of librdkafka), [`topics`] (what lies where),
+//! [`reader`] (partitions from a position on).
 
 mod client;
+mod error;
+pub mod reader;
 pub mod topics;
 pub mod wire;
 
 pub use client::Cluster;
+pub use error::ClusterError;

@@ -1,0 +1,215 @@
+//! Reading partitions from where the reader wants, as a member of no group.
+//!
+//! Only what is committed is given. A partition is read to an end by position, not by its last record: what ends it may be the
+//! marker of a transaction, which is given to nobody.
+
+use super::client::{CALL, Cluster, Role};
+use super::error::ClusterError;
+use super::topics::Topics;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What librdkafka had to say last: it goes on by itself, so this is told only where nothing else moves.
+#[derive(Clone, Default)]
+pub struct LastError(Arc<Mutex<Option<String>>>);
+
+impl LastError {
+    /// Notes it.
+    pub fn set(&self, error: &KafkaError, reason: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{error}: {reason}"));
+    }
+
+    /// Gives it once.
+    pub fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+struct Context {
+    last_error: LastError,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.last_error.set(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {}
+
+struct Open {
+    queue: PartitionQueue<Context>,
+    /// Offset that the next message has, or one behind it.
+    next: u64,
+    /// Whether everything that was stable when it was opened has been given.
+    ended: bool,
+}
+
+/// Reads partitions.
+pub struct Reader {
+    consumer: Arc<BaseConsumer<Context>>,
+    /// Sees what is open, too.
+    ends: BaseConsumer<Context>,
+    topics: Arc<Topics>,
+    open: BTreeMap<usize, Open>,
+}
+
+impl Reader {
+    /// A reader that has nothing open.
+    pub fn new(cluster: &Cluster, topics: &Arc<Topics>, last_error: &LastError) -> Result<Reader, ClusterError> {
+        let create = |role| {
+            let context = Context { last_error: last_error.clone() };
+            cluster.config(role).create_with_context(context).map_err(ClusterError::call("make a consumer"))
+        };
+        let (consumer, ends) = (Arc::new(create(Role::Reader)?), create(Role::Ends)?);
+        Ok(Reader { consumer, ends, topics: Arc::clone(topics), open: BTreeMap::new() })
+    }
+
+    /// Gives what is there of a partition from an offset on, `most` messages at most, and waits for none; returns their number.
+    pub fn poll(
+        &mut self,
+        partition: usize,
+        from: u64,
+        most: usize,
+        mut each: impl FnMut(u64, &BorrowedMessage<'_>),
+    ) -> Result<usize, ClusterError> {
+        self.serve();
+        if self.open.get(&partition).is_none_or(|open| open.next != from) {
+            self.position(partition, from)?;
+        }
+        let Some(open) = self.open.get_mut(&partition) else { return Ok(0) };
+        for given in 0..most {
+            match open.queue.poll(Duration::ZERO) {
+                None => return Ok(given),
+                Some(Ok(message)) => {
+                    let offset = message.offset() as u64;
+                    // A fetch that began before this position was asked for may come late.
+                    if offset >= open.next {
+                        open.next = offset + 1;
+                        each(offset, &message);
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => open.ended = true,
+                Some(Err(error)) => return self.failed(partition, from, &error).map(|()| given),
+            }
+        }
+        Ok(most)
+    }
+
+    /// The same up to `end`, which is waited for; returns the offset to go on from, and `end` or more once nothing is left before it.
+    /// Gives none where what is before `end` is not decided yet, or not here: it is asked for again.
+    pub fn read(
+        &mut self,
+        partition: usize,
+        from: u64,
+        end: u64,
+        most: usize,
+        mut each: impl FnMut(u64, &BorrowedMessage<'_>),
+    ) -> Result<Option<u64>, ClusterError> {
+        if from >= end {
+            return Ok(Some(from));
+        }
+        if self.open.get(&partition).is_none_or(|open| open.next != from) {
+            if self.stable_end(partition)? < end {
+                return Ok(None);
+            }
+            // Opened behind that look: its end is where nothing before `end` is left.
+            self.close(partition);
+        }
+        let mut next = from;
+        let given = self.poll(partition, from, most, |offset, message| {
+            next = offset + 1;
+            if offset < end {
+                each(offset, message);
+            }
+        })?;
+        let ended = self.open.get(&partition).is_some_and(|open| open.ended);
+        match given {
+            0 if ended => Ok(Some(end)),
+            0 => Ok(None),
+            _ => Ok(Some(next)),
+        }
+    }
+
+    /// Stops reading a partition.
+    pub fn close(&mut self, partition: usize) {
+        if self.open.remove(&partition).is_some() {
+            // It was assigned, so there is nothing to refuse.
+            let _ = self.consumer.incremental_unassign(&self.list(partition, Offset::Invalid));
+        }
+    }
+
+    /// Offset behind the last record of a partition, open transactions included.
+    pub fn end(&self, partition: usize) -> Result<u64, ClusterError> {
+        self.watermarks(&self.ends, partition).map(|(_, end)| end)
+    }
+
+    /// Offset before which everything is decided.
+    pub fn stable_end(&self, partition: usize) -> Result<u64, ClusterError> {
+        self.watermarks(&self.consumer, partition).map(|(_, end)| end)
+    }
+
+    /// The first offset that is left of a partition.
+    pub fn start(&self, partition: usize) -> Result<u64, ClusterError> {
+        self.watermarks(&self.ends, partition).map(|(start, _)| start)
+    }
+
+    fn watermarks(&self, consumer: &BaseConsumer<Context>, partition: usize) -> Result<(u64, u64), ClusterError> {
+        let (topic, number) = self.topics.place(partition);
+        let (low, high) = consumer.fetch_watermarks(topic, number, CALL).map_err(ClusterError::call("ask for the ends of a partition"))?;
+        Ok((low.max(0) as u64, high.max(0) as u64))
+    }
+
+    /// Serves what belongs to no partition.
+    fn serve(&self) {
+        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+            self.consumer.context().last_error.set(&error, "reading");
+        }
+    }
+
+    fn position(&mut self, partition: usize, from: u64) -> Result<(), ClusterError> {
+        self.close(partition);
+        let (topic, number) = self.topics.place(partition);
+        let missing = || ClusterError::PartitionMissing { topic: topic.into(), partition: number };
+        // Before it is assigned, or its first messages go where nobody looks.
+        let queue = self.consumer.split_partition_queue(topic, number).ok_or_else(missing)?;
+        let at = self.list(partition, Offset::Offset(from as i64));
+        self.consumer.incremental_assign(&at).map_err(ClusterError::call("read a partition"))?;
+        self.open.insert(partition, Open { queue, next: from, ended: false });
+        Ok(())
+    }
+
+    fn list(&self, partition: usize, offset: Offset) -> TopicPartitionList {
+        let (topic, number) = self.topics.place(partition);
+        let mut list = TopicPartitionList::with_capacity(1);
+        // It refuses logical offsets of another kind only.
+        let _ = list.add_partition_offset(topic, number, offset);
+        list
+    }
+
+    /// What cannot be mended by waiting.
+    fn failed(&mut self, partition: usize, offset: u64, error: &KafkaError) -> Result<(), ClusterError> {
+        let (topic, number) = self.topics.place(partition);
+        let (topic, code) = (topic.to_owned(), error.rdkafka_error_code());
+        // Opened again by the next call, wherever it stood.
+        self.close(partition);
+        match code {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                Err(ClusterError::OffsetGone { topic, partition: number, offset })
+            }
+            Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                Err(ClusterError::PartitionMissing { topic, partition: number })
+            }
+            _ => {
+                self.consumer.context().last_error.set(error, "reading");
+                Ok(())
+            }
+        }
+    }
+}
