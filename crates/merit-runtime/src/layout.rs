@@ -77,6 +77,11 @@ impl TaskLayout {
         u16::try_from(end).ok().map(|end| end - self.streams + self.first_stream)
     }
 
+    /// Whether a stream is that of its audit chain, in whatever lineage.
+    pub fn is_audit(&self, stream: u32) -> bool {
+        self.owns(stream) && stream % u32::from(self.streams) == u32::from(self.audit_stream())
+    }
+
     /// The name of one of its streams but for the lineage.
     pub fn stream_prefix(&self, stream: u16) -> String {
         let place = usize::from(stream % self.streams - self.first_stream);

@@ -6,6 +6,7 @@
 
 pub mod backup;
 pub mod code;
+pub mod copy;
 pub mod embedded;
 mod error;
 pub mod failpoint;

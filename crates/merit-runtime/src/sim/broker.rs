@@ -11,6 +11,7 @@
 //!   same epoch of the producer has open by then (the anomaly that Jepsen found and KIP-890 mends).
 
 use super::chance::{Chance, Fault};
+use crate::copy::{Membership, Refused};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -30,19 +31,6 @@ pub(crate) struct Message {
 /// Records with their offsets.
 pub(crate) type Records = Vec<(u64, Rc<Message>)>;
 
-/// Why a call did not do what it was asked to; the classes of Kafka's errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// Not now: call again.
-    Retry,
-    /// The transaction has to be aborted.
-    Abort,
-    /// No answer came: it happened or not.
-    Unknown,
-    /// Another has taken over.
-    Fenced,
-}
-
 /// One initialised producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Producer {
@@ -51,16 +39,13 @@ pub(crate) struct Producer {
     epoch: u64,
 }
 
-/// What a member of the group knows of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Membership {
+/// A process in the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
     /// Its place in the group, for ever (`group.instance.id`).
     pub(crate) slot: usize,
     /// Which process has that place, newer ones higher.
     pub(crate) instance: u64,
-    pub(crate) generation: u64,
-    /// The tasks whose input it owns, and the generation since which it does so without a break.
-    pub(crate) tasks: BTreeMap<usize, u64>,
 }
 
 enum Place {
@@ -187,11 +172,17 @@ impl Broker {
     }
 
     /// Commits offsets with the open transaction of a producer, if the group still is as the sender knows it.
-    pub(crate) fn send_offsets(&mut self, producer: Producer, of: &Membership, offsets: &BTreeMap<usize, u64>) -> Result<(), Refused> {
-        let member = self.members.get(&of.slot);
+    pub(crate) fn send_offsets(
+        &mut self,
+        producer: Producer,
+        who: Who,
+        generation: u64,
+        offsets: &BTreeMap<usize, u64>,
+    ) -> Result<(), Refused> {
+        let member = self.members.get(&who.slot);
         match member {
-            Some(member) if member.instance > of.instance => return Err(Refused::Fenced),
-            Some(_) if self.generation == of.generation => {}
+            Some(member) if member.instance > who.instance => return Err(Refused::Fenced),
+            Some(_) if self.generation == generation => {}
             Some(_) | None => return Err(Refused::Abort),
         }
         let transaction = self.open(producer)?;
@@ -317,7 +308,8 @@ impl Broker {
 /// The group.
 impl Broker {
     /// Joins, or asks how the group stands.
-    pub(crate) fn join(&mut self, slot: usize, instance: u64) -> Result<Membership, Refused> {
+    pub(crate) fn join(&mut self, who: Who) -> Result<Membership, Refused> {
+        let Who { slot, instance } = who;
         match self.members.get_mut(&slot) {
             Some(member) if member.instance > instance => return Err(Refused::Fenced),
             Some(member) => member.instance = instance,
@@ -328,7 +320,7 @@ impl Broker {
         }
         let owned = self.owners.iter().enumerate().filter_map(|(task, owner)| Some((task, (*owner)?)));
         let tasks = owned.filter(|(_, (owner, _))| *owner == slot).map(|(task, (_, since))| (task, since)).collect();
-        Ok(Membership { slot, instance, generation: self.generation, tasks })
+        Ok(Membership { generation: self.generation, tasks })
     }
 
     /// Hears from a process.

@@ -9,18 +9,20 @@
 //! | `chain` | an audit chain has a gap, a fork or an incident (I4, I5) |
 //! | `replay` | a task that folds its input from offset 0 writes another record (I6) |
 //! | `state` | it ends with another state (I6) |
+//! | `answers` | a command is not answered as it is when its task folds its input from offset 0, once |
 //! | `acknowledged` | a record that the broker took is not in the log (I7) |
 //! | `refold` | a copy finds that what it computes again is not what the log holds |
 //! | `drain` | with nothing broken any more the copies do not come to an end |
 
+use super::Broken;
 use super::broker::{Broker, Message};
-use super::checkpoint::Rows;
+use super::disk::restored;
 use super::inputs::ONCE;
-use super::{Broken, Setup};
+use crate::copy::{Rows, Setup, step};
 use crate::embedded::{Differing, describe, first_difference};
 use crate::frame::Frame;
 use crate::store::{key_and_part, state_prefix};
-use crate::task::{AnswerCounts, Outgoing, Publisher, Task};
+use crate::task::{AnswerCounts, Answered, Outgoing, Publisher, Task};
 use crate::{RuntimeError, layout::Layout};
 use merit_audit::{ChainHead, EmitterKey, LogVerifier, ParsedLeaf, leaf_type};
 use merit_core::record::{AggregateDelta, EvalReport, Progress, ScoreUpdated, SealedLeaf, Tick, Transfer, TransferState};
@@ -274,13 +276,21 @@ impl Checker {
             }
         }
         let setup = Rc::clone(&self.setup);
+        let mut answers = Vec::new();
         for number in 0..setup.layout.tasks.len() {
-            let mut replayed = self.replay(broker, number)?;
+            let mut replayed = self.replay(broker, number, &mut answers)?;
             let rows = rows_of(&mut replayed, Rows::new());
             self.conserve(broker, number, &rows)?;
             if !damaged.contains(&number) {
                 self.compare_state(broker, number, replayed, &rows)?;
             }
+        }
+        let recorded = broker.fetch(setup.answers(), 0, usize::MAX).0;
+        let mut recorded: Vec<&[u8]> = recorded.iter().map(|(_, message)| message.value.as_slice()).collect();
+        recorded.sort_unstable();
+        answers.sort_unstable();
+        if recorded != answers {
+            return broken("answers", format!("{} were given, {} are right", recorded.len(), answers.len()));
         }
         self.collect_ids(broker);
         self.verify_signatures(broker)?;
@@ -290,20 +300,21 @@ impl Checker {
         }
     }
 
-    /// Folds the input of a task from offset 0 and compares all that it writes; gives the task.
-    fn replay(&mut self, broker: &Broker, number: usize) -> Result<Task, Broken> {
+    /// Folds the input of a task from offset 0 and compares all that it writes; gives the task, and its answers behind `answers`.
+    fn replay(&mut self, broker: &Broker, number: usize, answers: &mut Vec<Vec<u8>>) -> Result<Task, Broken> {
         let setup = Rc::clone(&self.setup);
         let layout = &setup.layout.tasks[number];
         let failed = |error: RuntimeError| Broken { invariant: "replay", detail: error.to_string() };
-        let mut task = setup.task(number, &Rows::new()).map_err(failed)?;
+        let mut task = restored(&setup, number, &Rows::new()).map_err(failed)?;
         let mut computed = Computed::default();
         fold(&setup, &mut task, broker, layout.input, &mut computed).map_err(failed)?;
         self.lineages = task.lineages().to_vec();
+        answers.append(&mut computed.answers);
         for partition in &setup.outputs[number] {
             let recorded = broker.fetch(*partition, 0, usize::MAX).0;
             let mut recorded =
                 recorded.iter().filter(|(_, message)| Frame::decode(&message.value).is_some_and(|frame| layout.owns(frame.stream)));
-            let computed = computed.0.remove(partition).unwrap_or_default();
+            let computed = computed.records.remove(partition).unwrap_or_default();
             for at in 0.. {
                 let differing = match (recorded.next(), computed.get(at)) {
                     (None, None) => break,
@@ -324,7 +335,7 @@ impl Checker {
         let records = broker.fetch(setup.changelog(number), 0, usize::MAX).0;
         let mut rows: Rows = records.iter().map(|(_, message)| (message.key.clone(), message.value.clone())).collect();
         rows.retain(|key, row| !row.is_empty() && *key != last);
-        let mut restored = setup.task(number, &rows).map_err(failed)?;
+        let mut restored = restored(setup, number, &rows).map_err(failed)?;
         fold(setup, &mut restored, broker, input, &mut Computed::default()).map_err(failed)?;
         let rows = rows_of(&mut restored, rows);
         let task = &setup.layout.tasks[number];
@@ -337,7 +348,7 @@ impl Checker {
         let mut answers = [Computed::default(), Computed::default()];
         for (task, answers) in [&mut restored, &mut replayed].into_iter().zip(&mut answers) {
             for (offset, message) in further(&broker.fetch(input, 0, usize::MAX).0) {
-                setup.step(task, offset, &message, answers).map_err(failed)?;
+                step(setup, task, offset, Frame::decode(&message.value).as_ref(), answers).map_err(failed)?;
             }
         }
         match answers[0] == answers[1] {
@@ -404,23 +415,33 @@ impl Checker {
 /// Stores whose rows are as fine as they were when they were saved: what they lead to is compared instead.
 const AS_FINE_AS_SAVED: [&str; 2] = ["windows", "aggregate-windows"];
 
-/// What a task writes, a partition.
+/// What a task writes.
 #[derive(Default, PartialEq)]
-struct Computed(BTreeMap<usize, Vec<Vec<u8>>>);
+struct Computed {
+    /// By partition.
+    records: BTreeMap<usize, Vec<Vec<u8>>>,
+    answers: Vec<Vec<u8>>,
+}
 
 impl Publisher for Computed {
     fn publish(&mut self, record: &Outgoing<'_>) -> Result<(), RuntimeError> {
         let mut value = Vec::new();
         record.frame().put(&mut value);
-        self.0.entry(record.partition).or_default().push(value);
+        self.records.entry(record.partition).or_default().push(value);
         Ok(())
+    }
+
+    fn answer(&mut self, answered: &Answered<'_>) {
+        let mut answer = Vec::new();
+        answered.put(&mut answer);
+        self.answers.push(answer);
     }
 }
 
 /// Runs a task from where it stands to the end of its input.
 fn fold(setup: &Setup, task: &mut Task, broker: &Broker, input: usize, publisher: &mut dyn Publisher) -> Result<(), RuntimeError> {
     let records = broker.fetch(input, task.position, usize::MAX).0;
-    records.iter().try_for_each(|(offset, message)| setup.step(task, *offset, message, publisher))
+    records.iter().try_for_each(|(offset, message)| step(setup, task, *offset, Frame::decode(&message.value).as_ref(), publisher))
 }
 
 /// Earlier rows with those that changed since.

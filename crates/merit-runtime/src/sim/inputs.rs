@@ -6,7 +6,7 @@ use crate::frame::Frame;
 use crate::layout::Layout;
 use merit_core::record::{
     Action, Approval, AssignEntity, CreateRetrain, DefinePool, EvalReport, Headers, Metric, Once, PoolState, Preempt, ProposePromotion,
-    RawReport, RequestAllocation, SetQuota, Tick,
+    RawReport, ReplyTo, RequestAllocation, SetQuota, Tick,
 };
 use merit_core::{Datum, EventTime, Fixed, Head, Key, List, Payload};
 use std::rc::Rc;
@@ -173,7 +173,8 @@ impl Inputs {
     fn append_once(&mut self, broker: &mut Broker, partition: usize, key: &str, time: EventTime, payload: &Payload<'_>, once: Once) {
         let mut bytes = Vec::new();
         payload.put(&mut bytes);
-        let headers = Headers { trace: "", actor: "person", auth: "simulation", reply_to: None, once: Some(once) };
+        let reply_to = Some(ReplyTo { copy: "copy", call: self.commands.len() as u64 });
+        let headers = Headers { trace: "", actor: "person", auth: "simulation", reply_to, once: Some(once) };
         self.append_frame(broker, partition, &Frame { headers: Some(headers), ..outside(payload.kind() as u32, key, time, &bytes) });
         self.commands.extend(self.acknowledged.last().map(|(partition, _, command)| (*partition, Rc::clone(command))));
     }

@@ -1,14 +1,14 @@
 //! The world of one seed: it gives turns to copies, lets time pass, sends inputs, and breaks things.
 
-use super::broker::Broker;
+use super::broker::{Broker, Who};
 use super::chance::{Chance, Fault};
 use super::check::Checker;
-use super::checkpoint::Disk;
-use super::copy::{self, Place, Stop};
+use super::disk::Disk;
 use super::inputs::Inputs;
-use super::step::Step;
-use super::{Broken, Run, Sabotage, Setup};
+use super::seat::Seat;
+use super::{Broken, Run, Sabotage, Step};
 use crate::RuntimeError;
+use crate::copy::{self, Bounds, Disk as _, Place, Setup, Stop};
 use crate::task::TaskRow;
 use merit_core::Datum;
 use std::cell::{Cell, RefCell};
@@ -35,7 +35,6 @@ struct Process {
 }
 
 /// The place of a copy: its disk stays, its processes come and go.
-#[derive(Default)]
 struct Slot {
     disk: Rc<RefCell<Disk>>,
     /// The process that is there and was not replaced, by its instance.
@@ -46,8 +45,9 @@ struct Slot {
     full: u64,
 }
 
-struct World {
+struct World<'e> {
     setup: Rc<Setup>,
+    epochs: &'e [Vec<u8>],
     sabotage: Option<Sabotage>,
     broker: Rc<RefCell<Broker>>,
     slots: Vec<Slot>,
@@ -66,18 +66,21 @@ struct World {
 }
 
 /// Runs one seed.
-pub(super) fn run(setup: Rc<Setup>, seed: u64, sabotage: Option<Sabotage>) -> Run {
+pub(super) fn run(setup: Rc<Setup>, epochs: &[Vec<u8>], seed: u64, sabotage: Option<Sabotage>) -> Run {
     let mut chance = Chance::new(seed);
     let inputs = Inputs::new(300 + chance.below(200));
     let damaging = chance.one_in(3);
     let tasks = setup.layout.tasks.len();
-    let broker = Broker::new(chance, setup.layout.partitions.len() + tasks, 2 * COPIES, tasks);
+    let broker = Broker::new(chance, setup.layout.partitions.len() + tasks + 1, 2 * COPIES, tasks);
     let checker = Checker::new(&setup);
+    let slot = |_| Slot { disk: new_disk(&setup), occupant: None, starts: 0, full: 0 };
+    let slots = (0..COPIES).map(slot).collect();
     let mut world = World {
         setup,
+        epochs,
         sabotage,
         broker: Rc::new(RefCell::new(broker)),
-        slots: (0..COPIES).map(|_| Slot::default()).collect(),
+        slots,
         processes: Vec::new(),
         instances: 0,
         inputs,
@@ -104,14 +107,14 @@ pub(super) fn run(setup: Rc<Setup>, seed: u64, sabotage: Option<Sabotage>) -> Ru
     }
 }
 
-impl World {
+impl World<'_> {
     fn live(&mut self) -> Result<(), Broken> {
         let wanted = 24 + self.broker.borrow_mut().chance.below(16);
-        let (all, epochs) = (self.inputs.left, self.setup.epochs.len() as u64);
+        let (all, epochs) = (self.inputs.left, self.epochs.len() as u64);
         let mut begun = 0;
         while self.inputs.left > 0 || self.broken_so_far() < wanted {
             if begun < epochs && self.inputs.left <= all - all / epochs * begun {
-                self.inputs.configure(&mut self.broker.borrow_mut(), &self.setup.layout, &self.setup.epochs[begun as usize]);
+                self.inputs.configure(&mut self.broker.borrow_mut(), &self.setup.layout, &self.epochs[begun as usize]);
                 begun += 1;
             }
             self.break_something();
@@ -131,7 +134,7 @@ impl World {
         faults.iter().filter(|(fault, _)| !matches!(fault, Fault::SentTwice | Fault::ClockJump)).map(|(_, count)| count).sum()
     }
 
-    fn drain(&mut self, done: impl Fn(&World) -> bool) -> Result<(), Broken> {
+    fn drain(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), Broken> {
         let until = self.steps + DRAIN;
         while !done(self) {
             if self.steps > until {
@@ -207,10 +210,19 @@ impl World {
     fn start(&mut self, slot: usize) {
         self.instances += 1;
         self.slots[slot].occupant = Some(self.instances);
-        let (broker, disk) = (Rc::clone(&self.broker), Rc::clone(&self.slots[slot].disk));
+        let disk = Rc::clone(&self.slots[slot].disk);
         let (step, stopping) = (Rc::new(Cell::new(Step::InitialiseProducer)), Rc::new(Cell::new(false)));
-        let place = Place { broker, disk: Rc::clone(&disk), step: Rc::clone(&step), stopping: Rc::clone(&stopping) };
-        let running = Box::pin(copy::run(Rc::clone(&self.setup), place, slot, self.instances, self.sabotage));
+        let seat = Seat::new(Rc::clone(&self.broker), Who { slot, instance: self.instances }, self.setup.answers());
+        let place = Place {
+            transport: RefCell::new(seat),
+            disk: Rc::clone(&disk),
+            step: Rc::clone(&step),
+            again: Rc::default(),
+            stopping: Rc::clone(&stopping),
+        };
+        // Everything is left on the disk once it is there, so that what is used again is read again.
+        let bounds = Bounds { checkpoint_inputs: 1 + self.broker.borrow_mut().chance.below(60), state_bytes: 0 };
+        let running = Box::pin(copy::run(Rc::clone(&self.setup), place, bounds, self.sabotage));
         self.processes.push(Process { slot, instance: self.instances, running, disk, step, stopping, paused: 0 });
     }
 
@@ -237,7 +249,7 @@ impl World {
                 self.discard(task);
                 Ok(())
             }
-            Stop::Task(_, error) => Err(Broken { invariant: "refold", detail: error.to_string() }),
+            Stop::Task(_, error) | Stop::Failed(error) => Err(Broken { invariant: "refold", detail: error.to_string() }),
         }
     }
 
@@ -253,7 +265,8 @@ impl World {
     /// What a person does about a state that does not lead to what the log holds: the log is the truth.
     fn discard(&mut self, task: usize) {
         for slot in &self.slots {
-            slot.disk.borrow_mut().forget(task);
+            // It takes nothing but memory, so it cannot fail.
+            let _ = slot.disk.borrow_mut().clear(task);
         }
         self.broker.borrow_mut().lose(self.setup.changelog(task), true);
     }
@@ -302,12 +315,12 @@ impl World {
         if slot.occupant == Some(process.instance) && broker.chance.breaks(Fault::Replaced, 600) {
             // The new one starts on another machine.
             process.paused = broker.now + broker.chance.below(60_000);
-            (slot.disk, slot.occupant) = (Rc::default(), None);
+            (slot.disk, slot.occupant) = (new_disk(&self.setup), None);
         }
         if broker.chance.breaks(Fault::Crash, 300) {
             *self.crashes.entry(process.step.get()).or_default() += 1;
             if slot.occupant == Some(process.instance) && broker.chance.breaks(Fault::DiskLost, 6) {
-                slot.disk = Rc::default();
+                slot.disk = new_disk(&self.setup);
             }
             drop(broker);
             self.trace = fold(self.trace, &[at as u64]);
@@ -333,6 +346,10 @@ impl World {
         });
         consumed && broker.markers() == 0
     }
+}
+
+fn new_disk(setup: &Rc<Setup>) -> Rc<RefCell<Disk>> {
+    Rc::new(RefCell::new(Disk::new(setup)))
 }
 
 /// What the world does next.

@@ -17,7 +17,7 @@ pub enum Step {
     ReadChangelogEnd,
     /// Reading rows of a changelog.
     ReadChangelog,
-    /// Writing restored rows to the disk.
+    /// Writing restored rows to the disk, or removing those of another changelog.
     StoreRestored,
     /// Reading what a task wrote.
     ReadOutputs,
@@ -29,6 +29,10 @@ pub enum Step {
     Begin,
     /// Sending outputs.
     Produce,
+    /// Sending answers to commands.
+    Answer,
+    /// Waiting until what was sent is there.
+    Deliver,
     /// Sending the offsets behind the inputs.
     SendOffsets,
     /// Committing both.
@@ -39,6 +43,8 @@ pub enum Step {
     BeginChangelog,
     /// Sending rows of a checkpoint.
     ProduceChangelog,
+    /// Waiting until they are there.
+    DeliverChangelog,
     /// Sending an offset, so that a copy that lost the task is refused.
     FenceChangelog,
     /// Committing both.
@@ -51,7 +57,7 @@ pub enum Step {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Step; 22] = [
+    pub const ALL: [Step; 25] = [
         Step::InitialiseProducer,
         Step::InitialiseChangelog,
         Step::Join,
@@ -65,11 +71,14 @@ impl Step {
         Step::Poll,
         Step::Begin,
         Step::Produce,
+        Step::Answer,
+        Step::Deliver,
         Step::SendOffsets,
         Step::Commit,
         Step::Abort,
         Step::BeginChangelog,
         Step::ProduceChangelog,
+        Step::DeliverChangelog,
         Step::FenceChangelog,
         Step::CommitChangelog,
         Step::AbortChangelog,

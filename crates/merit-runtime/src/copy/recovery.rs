@@ -1,10 +1,11 @@
 //! Taking over a task: its last checkpoint, and its inputs since then folded again, against what the log holds of it.
 
-use super::broker::{Broker, Message};
-use super::checkpoint::{Last, Rows};
-use super::copy::{Copy, Output, Place, Running, Stop};
+use super::Setup;
+use super::checkpoint::Last;
+use super::cycle::{Copy, Place, Running, Sabotage, Stop, step};
+use super::outputs::Outputs;
 use super::step::Step;
-use super::{Sabotage, Setup};
+use super::transport::{Disk, Rows, Transport};
 use crate::RuntimeError;
 use crate::embedded::{Differing, describe, first_difference};
 use crate::error::Difference;
@@ -14,38 +15,49 @@ use merit_audit::{ChainHead, ParsedLeaf};
 use merit_core::record::{AuditLeaf, SealedLeaf};
 use merit_core::{Datum, Kind};
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
-impl Copy {
+impl<T: Transport, D: Disk> Copy<T, D> {
     /// Restores a task and folds its inputs since the checkpoint again.
     pub(super) async fn take_over(&self, number: usize, since: u64) -> Result<Running, Stop> {
         let (input, failed) = (self.input(number), |error| Stop::Task(number, error));
-        let committed = self.place.read(Step::ReadCommitted, |broker| broker.committed(input)).await?;
-        let mut base = self.restore(number).await?;
-        let mut rows = Rows::new();
-        if !base.rows.contains_key(&self.setup.task_key(number)) {
-            // What is left of a changelog without the task's own row belongs to nothing: the next checkpoint deletes it.
-            rows = std::mem::take(&mut base.rows).into_keys().map(|key| (key, Vec::new())).collect();
-        }
-        let mut task = self.setup.task(number, &base.rows).map_err(failed)?;
+        let committed = self.place.read(Step::ReadCommitted, |transport| transport.committed(input)).await?;
+        self.restore(number).await?;
+        let (mut task, rows, last) = self.stored(number)?;
         if self.is_sabotaged(Sabotage::Position) {
             task.position = committed;
         }
-        let last = base.rows.get(&self.setup.last_key(number)).and_then(|row| Last::from_row(row)).unwrap_or_default();
         let mut refold = Refold::new(&self.setup, number, last, self.sabotage);
         refold.read_outputs(&self.place).await?;
         let mut unsaved = 0;
-        while task.position < committed {
-            let from = task.position;
-            let (records, _) = self.place.read(Step::ReadInputs, |broker| broker.read(input, from, 32)).await?;
-            let records = records.iter().filter(|(offset, _)| *offset < committed);
-            for (offset, message) in records {
-                self.setup.step(&mut task, *offset, message, &mut refold).map_err(failed)?;
-                unsaved += 1;
-            }
+        let mut next = task.position;
+        while next < committed {
+            let mut ran = Ok(());
+            let mut take = |offset, frame: Option<Frame<'_>>| {
+                if ran.is_ok() && offset < committed {
+                    ran = step(&self.setup, &mut task, offset, frame.as_ref(), &mut refold);
+                    unsaved += 1;
+                }
+            };
+            next = self.place.read(Step::ReadInputs, |transport| transport.read(input, next, committed, &mut take)).await?;
+            ran.map_err(failed)?;
         }
         let (last, unsent) = refold.finish(&task).map_err(failed)?;
         Ok(Running { task, since, rows, last, unsaved, unsent })
+    }
+
+    /// A task as the disk holds it, rows that the next checkpoint has to write, and where the task's last records were.
+    fn stored(&self, number: usize) -> Result<(Task, Rows, Last), Stop> {
+        let disk = self.place.disk.borrow();
+        let mut task = Task::new(number, Arc::clone(&self.setup.layout), merit_codec::fingerprint);
+        if disk.row(number, &self.setup.task_key(number))?.is_none() {
+            // What is left of a changelog without the task's own row belongs to nothing: the next checkpoint deletes it.
+            let rows = disk.keys(number)?.into_iter().map(|key| (key, Vec::new())).collect();
+            return Ok((task, rows, Last::default()));
+        }
+        task.restore(&disk.rows(number)).map_err(|error| Stop::Task(number, error))?;
+        let last = disk.row(number, &self.setup.last_key(number))?.and_then(|row| Last::from_row(&row)).unwrap_or_default();
+        Ok((task, Rows::new(), last))
     }
 }
 
@@ -54,61 +66,73 @@ struct Refold<'s> {
     setup: &'s Setup,
     task: usize,
     last: Last,
-    /// Records behind the checkpoint, a partition.
-    recorded: BTreeMap<usize, VecDeque<(u64, Rc<Message>)>>,
-    /// The last leaf of the task's audit chain.
-    leaf: Option<Rc<Message>>,
-    unsent: Vec<Output>,
+    /// Records behind the checkpoint, a partition: offset and frame.
+    recorded: BTreeMap<usize, VecDeque<(u64, Vec<u8>)>>,
+    /// Frame of the last leaf of the task's audit chain.
+    leaf: Option<Vec<u8>>,
+    unsent: Outputs,
     sabotage: Option<Sabotage>,
 }
 
 impl<'s> Refold<'s> {
     /// `last` is where the task's last records are, as of its checkpoint.
     fn new(setup: &'s Setup, task: usize, last: Last, sabotage: Option<Sabotage>) -> Refold<'s> {
-        Refold { setup, task, last, recorded: BTreeMap::new(), leaf: None, unsent: Vec::new(), sabotage }
+        Refold { setup, task, last, recorded: BTreeMap::new(), leaf: None, unsent: Outputs::default(), sabotage }
     }
 
     /// Reads what the task wrote since then, to the end of every partition: whatever was open before has ended by there.
-    async fn read_outputs(&mut self, place: &Place) -> Result<(), Stop> {
+    async fn read_outputs<T: Transport, D: Disk>(&mut self, place: &Place<T, D>) -> Result<(), Stop> {
         let layout = &self.setup.layout.tasks[self.task];
+        let before = self.last.leaf;
         for partition in &self.setup.outputs[self.task] {
             let partition = *partition;
             let mut recorded = VecDeque::new();
-            let end = place.read(Step::ReadOutputs, |broker| Ok(broker.end_of(partition))).await?;
+            let end = place.read(Step::ReadOutputs, |transport| transport.end_of(partition)).await?;
             let mut next = self.last.records.get(&partition).map_or(0, |last| last + 1);
             while next < end {
-                let from = next;
-                let read = |broker: &mut Broker| broker.read(partition, from, 256);
-                let (records, behind) = place.read(Step::ReadOutputs, read).await?;
-                next = behind;
-                for (offset, message) in records {
-                    if let Some(frame) = Frame::decode(&message.value).filter(|frame| layout.owns(frame.stream)) {
-                        self.last.note(partition, offset, frame.stream == u32::from(layout.audit_stream()));
-                        recorded.push_back((offset, Rc::clone(&message)));
+                let mut take = |offset, frame: Option<Frame<'_>>| {
+                    if let Some(frame) = frame.filter(|frame| layout.owns(frame.stream)) {
+                        self.last.note(partition, offset, layout.is_audit(frame.stream));
+                        recorded.push_back((offset, bytes_of(&frame)));
                     }
-                }
+                };
+                next = place.read(Step::ReadOutputs, |transport| transport.read(partition, next, end, &mut take)).await?;
             }
             self.recorded.insert(partition, recorded);
         }
-        if let Some((partition, offset)) = self.last.leaf {
-            let (records, _) = place.read(Step::ReadOutputs, |broker| Ok(broker.fetch(partition, offset, 1))).await?;
-            self.leaf = records.into_iter().next().map(|(_, message)| message);
-        }
+        self.leaf = match self.last.leaf {
+            // The last that was read just now is the last of all.
+            Some((partition, offset)) if before != self.last.leaf => {
+                let recorded = self.recorded.get(&partition);
+                recorded.and_then(|recorded| recorded.iter().find(|(at, _)| *at == offset)).map(|(_, frame)| frame.clone())
+            }
+            Some((partition, offset)) => {
+                let mut leaf = None;
+                let mut take = |at, frame: Option<Frame<'_>>| {
+                    if at == offset {
+                        leaf = frame.as_ref().map(bytes_of);
+                    }
+                };
+                place.read(Step::ReadOutputs, |transport| transport.read(partition, offset, offset + 1, &mut take)).await?;
+                leaf
+            }
+            None => None,
+        };
         Ok(())
     }
 
     /// Fails where the log holds more than was computed, or where the task's chain does not go on from the log's.
-    fn finish(self, task: &Task) -> Result<(Last, Vec<Output>), RuntimeError> {
+    fn finish(self, task: &Task) -> Result<(Last, Outputs), RuntimeError> {
         if self.sabotage != Some(Sabotage::Comparison) {
             for (partition, recorded) in &self.recorded {
                 if let Some((offset, message)) = recorded.front() {
-                    let found = Frame::decode(&message.value);
+                    let found = Frame::decode(message);
                     let (of, recorded) = found.map_or(((0, 0), String::new()), |frame| ((frame.stream, frame.sequence), describe(&frame)));
                     return Err(self.difference(*partition, *offset, of, Differing::new("record", recorded, "nothing")));
                 }
             }
             let computed = task.chain_head().filter(|head| head.sequence > 0);
-            let recorded = self.leaf.as_ref().and_then(|leaf| head_behind(&Frame::decode(&leaf.value)?));
+            let recorded = self.leaf.as_ref().and_then(|leaf| head_behind(&Frame::decode(leaf)?));
             if computed != recorded {
                 let layout = &self.setup.layout.tasks[self.task];
                 let of = (layout.audit_stream().into(), computed.map_or(0, |head| head.sequence));
@@ -139,10 +163,10 @@ impl Publisher for Refold<'_> {
     fn publish(&mut self, record: &Outgoing<'_>) -> Result<(), RuntimeError> {
         let computed = record.frame();
         if self.sabotage == Some(Sabotage::Suppression) {
-            self.unsent.push(Output::new(self.setup, self.task, record));
+            self.unsent.push(self.setup, self.task, record);
         }
         let next = self.recorded.get_mut(&record.partition).and_then(VecDeque::pop_front);
-        let found = next.as_ref().and_then(|(_, message)| Frame::decode(&message.value));
+        let found = next.as_ref().and_then(|(_, message)| Frame::decode(message));
         if self.sabotage == Some(Sabotage::Comparison) || found == Some(computed) {
             return Ok(());
         }
@@ -152,6 +176,12 @@ impl Publisher for Refold<'_> {
         let differing = found.as_ref().map_or_else(missing, |found| first_difference(found, &computed));
         Err(self.difference(record.partition, offset, of, differing))
     }
+}
+
+fn bytes_of(frame: &Frame<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame.put(&mut bytes);
+    bytes
 }
 
 /// Where a chain stands behind a leaf.

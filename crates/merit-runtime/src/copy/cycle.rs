@@ -1,0 +1,315 @@
+//! The loop: consume, transform, produce; now and then a checkpoint.
+
+use super::Setup;
+use super::checkpoint::Last;
+use super::outputs::{Collector, Outputs};
+use super::step::Step;
+use super::transport::{Disk, Membership, Refused, Role, Rows, Transport};
+use crate::RuntimeError;
+use crate::embedded::step_frame;
+use crate::task::Task;
+use merit_core::Fault;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// What is switched off in a copy, to see that the simulation finds it. Nothing outside of the simulation can be given one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// A producer is not initialised again after a commit without an answer; it aborts and goes on.
+    Initialisation,
+    /// A refold is not compared with the log.
+    Comparison,
+    /// A checkpoint is taken for one of the committed offset, whatever position it has.
+    Position,
+    /// What a refold computes is written again.
+    Suppression,
+    /// A changelog is written without asking whether the task is still ours.
+    Fence,
+    /// A task that belonged to another meanwhile is kept as it was.
+    Ownership,
+    /// A checkpoint is written behind another end of the changelog than it rests on.
+    Epoch,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Sabotage; 7] = [
+        Sabotage::Initialisation,
+        Sabotage::Comparison,
+        Sabotage::Position,
+        Sabotage::Suppression,
+        Sabotage::Fence,
+        Sabotage::Ownership,
+        Sabotage::Epoch,
+    ];
+}
+
+/// Why a copy ended.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It was asked to, and everything is in the changelogs.
+    Clean,
+    /// Another has taken over.
+    Fenced,
+    /// A task failed, or what it computes again is not what the log holds.
+    Task(usize, RuntimeError),
+    /// The outside is not as it has to be.
+    Failed(RuntimeError),
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Stop {
+        match refused {
+            Refused::Failed(error) => Stop::Failed(error),
+            Refused::Fenced | Refused::Abort | Refused::Unknown | Refused::Retry => Stop::Fenced,
+        }
+    }
+}
+
+/// How much a copy keeps, and how far it lets its state fall behind the log; no record depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Inputs of a task between two checkpoints.
+    pub(crate) checkpoint_inputs: u64,
+    /// Bytes of state in memory.
+    pub(crate) state_bytes: usize,
+}
+
+/// A task that this copy runs.
+pub(super) struct Running {
+    pub(super) task: Task,
+    /// What said that it is ours; another value says that it was another's meanwhile.
+    pub(super) since: u64,
+    /// Rows that are not on the disk yet.
+    pub(super) rows: Rows,
+    pub(super) last: Last,
+    /// Inputs since the last checkpoint.
+    pub(super) unsaved: u64,
+    /// What a refold did not suppress; empty but under sabotage.
+    pub(super) unsent: Outputs,
+}
+
+/// What goes into one transaction.
+#[derive(Default)]
+struct Batch {
+    outputs: Outputs,
+    /// Offsets behind the inputs, by task.
+    positions: BTreeMap<usize, u64>,
+}
+
+/// Where a copy runs.
+pub(crate) struct Place<T, D> {
+    pub(crate) transport: RefCell<T>,
+    pub(crate) disk: Rc<RefCell<D>>,
+    pub(crate) step: Rc<Cell<Step>>,
+    /// How often the call at hand was told to be made again.
+    pub(crate) again: Rc<Cell<u32>>,
+    /// Set where the copy shall end cleanly.
+    pub(crate) stopping: Rc<Cell<bool>>,
+}
+
+/// A running copy.
+pub(super) struct Copy<T, D> {
+    pub(super) setup: Rc<Setup>,
+    pub(super) place: Place<T, D>,
+    pub(super) tasks: BTreeMap<usize, Running>,
+    pub(super) bounds: Bounds,
+    pub(super) sabotage: Option<Sabotage>,
+}
+
+impl<T: Transport, D: Disk> Place<T, D> {
+    /// One call to the outside: waits for its turn, and calls again where it is told to.
+    pub(super) async fn ask<A>(&self, step: Step, mut call: impl FnMut(&mut T) -> Result<A, Refused>) -> Result<A, Refused> {
+        self.again.set(0);
+        loop {
+            self.step.set(step);
+            let mut waited = false;
+            poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+            match call(&mut self.transport.borrow_mut()) {
+                Err(Refused::Retry) => self.again.set(self.again.get() + 1),
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The same for what is never refused for good.
+    pub(super) async fn read<A>(&self, step: Step, call: impl FnMut(&mut T) -> Result<A, Refused>) -> Result<A, Stop> {
+        self.ask(step, call).await.map_err(Stop::from)
+    }
+}
+
+/// Runs a copy until it ends.
+pub(crate) async fn run<T: Transport, D: Disk>(setup: Rc<Setup>, place: Place<T, D>, bounds: Bounds, sabotage: Option<Sabotage>) -> Stop {
+    let mut copy = Copy { setup, place, tasks: BTreeMap::new(), bounds, sabotage };
+    let run = async {
+        copy.place.read(Step::InitialiseProducer, |transport| transport.initialise(Role::Outputs)).await?;
+        copy.place.read(Step::InitialiseChangelog, |transport| transport.initialise(Role::Changelog)).await?;
+        loop {
+            copy.cycle().await?;
+        }
+    };
+    let Err(stop): Result<std::convert::Infallible, Stop> = run.await;
+    stop
+}
+
+impl<T: Transport, D: Disk> Copy<T, D> {
+    async fn cycle(&mut self) -> Result<(), Stop> {
+        let of = self.join().await?;
+        let kept = |since, known: &Running| known.since == since || self.sabotage == Some(Sabotage::Ownership);
+        self.tasks.retain(|task, running| of.tasks.get(task).is_some_and(|since| kept(*since, running)));
+        if let Some((task, since)) = of.tasks.iter().find(|(task, _)| !self.tasks.contains_key(*task)) {
+            let taken = self.take_over(*task, *since).await;
+            // Who lost the task meanwhile has read what its next owner wrote.
+            if self.join().await?.tasks.get(task) == Some(since) {
+                self.tasks.insert(*task, taken?);
+            }
+            return Ok(());
+        }
+        let batch = self.transform().await?;
+        let idle = batch.positions.is_empty();
+        if !idle {
+            self.commit(&of, batch).await?;
+        }
+        let stopping = idle && self.place.stopping.get();
+        let least = if stopping { 1 } else { self.bounds.checkpoint_inputs };
+        let due = |running: &Running| running.unsaved >= least || (stopping && !running.rows.is_empty());
+        let due: Vec<usize> = self.tasks.iter().filter(|(_, running)| due(running)).map(|(task, _)| *task).collect();
+        if stopping && due.is_empty() {
+            return Err(Stop::Clean);
+        }
+        for task in due {
+            self.checkpoint(&of, task).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn join(&self) -> Result<Membership, Stop> {
+        self.place.read(Step::Join, |transport| transport.join()).await
+    }
+
+    pub(super) fn input(&self, task: usize) -> usize {
+        self.setup.layout.tasks[task].input
+    }
+
+    pub(super) fn is_sabotaged(&self, sabotage: Sabotage) -> bool {
+        self.sabotage == Some(sabotage)
+    }
+
+    /// Runs what came in through its tasks.
+    async fn transform(&mut self) -> Result<Batch, Stop> {
+        let mut batch = Batch::default();
+        let numbers: Vec<usize> = self.tasks.keys().copied().collect();
+        for number in numbers {
+            let (input, setup) = (self.input(number), Rc::clone(&self.setup));
+            let Some(Running { task, unsaved, unsent, .. }) = self.tasks.get_mut(&number) else { continue };
+            batch.outputs.append(unsent);
+            let (from, mut records, mut ran) = (task.position, 0, Ok(()));
+            let mut collector = Collector { setup: &setup, task: number, outputs: &mut batch.outputs };
+            let mut take = |offset, frame: Option<crate::frame::Frame<'_>>| {
+                if ran.is_ok() {
+                    ran = step(&setup, task, offset, frame.as_ref(), &mut collector);
+                    records += 1;
+                }
+            };
+            self.place.read(Step::Poll, |transport| transport.poll(input, from, &mut take)).await?;
+            ran.map_err(|error| Stop::Task(number, error))?;
+            if records > 0 {
+                *unsaved += records;
+                batch.positions.insert(number, task.position);
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Commits a batch, or gives up the tasks that computed it: they are taken over again from what is committed.
+    async fn commit(&mut self, of: &Membership, batch: Batch) -> Result<(), Stop> {
+        let offsets = match self.transact(of, &batch).await {
+            Ok(offsets) => offsets,
+            Err(refused) => {
+                match refused {
+                    // Committed or not: a refold finds out.
+                    Refused::Unknown if !self.is_sabotaged(Sabotage::Initialisation) => self.initialise().await?,
+                    Refused::Unknown | Refused::Abort | Refused::Retry => self.abort().await?,
+                    Refused::Fenced | Refused::Failed(_) => return Err(refused.into()),
+                }
+                self.tasks.retain(|task, _| !batch.positions.contains_key(task));
+                return Ok(());
+            }
+        };
+        for (output, offset) in batch.outputs.records().iter().zip(offsets) {
+            if let Some(running) = self.tasks.get_mut(&output.task) {
+                running.last.note(output.partition, offset, output.is_leaf);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the offset of each record.
+    async fn transact(&self, of: &Membership, batch: &Batch) -> Result<Vec<u64>, Refused> {
+        let (role, outputs) = (Role::Outputs, &batch.outputs);
+        self.place.ask(Step::Begin, |transport| transport.begin(role)).await?;
+        for some in outputs.records().chunks(SENT_AT_ONCE) {
+            let mut left = some.iter().peekable();
+            let send = |transport: &mut T| {
+                while let Some(output) = left.peek() {
+                    transport.send(role, output.partition, &outputs.frame(output))?;
+                    left.next();
+                }
+                Ok(())
+            };
+            self.place.ask(Step::Produce, send).await?;
+        }
+        let mut answers = outputs.answers().peekable();
+        if answers.peek().is_some() {
+            let send = |transport: &mut T| {
+                while let Some((copy, answer)) = answers.peek() {
+                    transport.send_answer(role, copy, answer)?;
+                    answers.next();
+                }
+                Ok(())
+            };
+            self.place.ask(Step::Answer, send).await?;
+        }
+        let delivered = self.place.ask(Step::Deliver, |transport| transport.delivered(role)).await?;
+        let offsets = batch.positions.iter().map(|(task, position)| (self.input(*task), *position)).collect();
+        self.place.ask(Step::SendOffsets, |transport| transport.send_offsets(role, of, &offsets)).await?;
+        self.place.ask(Step::Commit, |transport| transport.end(role, true)).await?;
+        Ok(delivered)
+    }
+
+    async fn abort(&mut self) -> Result<(), Stop> {
+        match self.place.ask(Step::Abort, |transport| transport.end(Role::Outputs, false)).await {
+            Err(Refused::Unknown) => self.initialise().await,
+            Ok(()) | Err(Refused::Abort | Refused::Retry) => Ok(()),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// Once a producer is initialised again, what it had open is decided.
+    async fn initialise(&mut self) -> Result<(), Stop> {
+        match self.is_sabotaged(Sabotage::Initialisation) {
+            true => Ok(()),
+            false => self.place.read(Step::InitialiseProducer, |transport| transport.initialise(Role::Outputs)).await,
+        }
+    }
+}
+
+/// Runs one record of the log through its task.
+pub(crate) fn step(
+    setup: &Setup,
+    task: &mut Task,
+    offset: u64,
+    frame: Option<&crate::frame::Frame<'_>>,
+    publisher: &mut dyn crate::task::Publisher,
+) -> Result<(), RuntimeError> {
+    match frame {
+        Some(frame) => step_frame(task, offset, frame, setup.signer.as_ref(), publisher),
+        None => Err(RuntimeError::Stopped { task: task.name(), offset, fault: Fault("it is no record".into()) }),
+    }
+}
+
+/// Records between two places where a copy can be stopped.
+const SENT_AT_ONCE: usize = 8;
