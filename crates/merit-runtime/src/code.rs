@@ -24,6 +24,7 @@ codes! {
         CLUSTER_FAILED "cluster_failed" "a call to the Kafka cluster failed", "check that the brokers of --kafka are up and let this machine in: `scripts/kafka.sh status` for those that it started; then start again: what was committed is there";
         CLUSTER_OFFSET_GONE "cluster_offset_gone" "the cluster has removed records that are still needed", "the retention of the topic is too short, or the copy was away for too long: give the copy an empty --data-dir; where input that was not processed is gone, restore the topic, or begin another application";
         CLUSTER_PARTITION_MISSING "cluster_partition_missing" "a topic of the topology, or a partition of it, is not in the cluster", "`merit topology apply --kafka HOST:PORT` makes what is missing";
+        CLUSTER_NO_RECORD "cluster_no_record" "a topic that only Merit writes to holds something else", "let only Merit write to the topics of the topology but eval.reports; the record that is named cannot be passed over: restore the topic without it, or begin another application";
         CLUSTER_FENCED "cluster_fenced" "another process has taken over as the same instance", "one data directory is one instance: give each copy a --data-dir of its own, and end the process that should not be there";
         STOPPED "stopped" "a processor stopped at an input that it should have taken", BUG;
     }

@@ -236,6 +236,12 @@ impl Layout {
         partitions.collect::<std::collections::BTreeSet<usize>>().into_iter().collect()
     }
 
+    /// Whether producers of their own write to a partition: it is one of the first sub-topology's input.
+    pub fn is_report_partition(&self, partition: usize) -> bool {
+        let first = self.tasks[0].input;
+        (first..first + self.report_partitions as usize).contains(&partition)
+    }
+
     /// The partition whose first record says whose log this is: the sealer's input, which nothing is ever pruned of.
     pub fn genesis(&self) -> &Partition {
         &self.partitions[self.tasks[self.tasks.len() - 1].input]

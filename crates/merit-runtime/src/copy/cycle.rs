@@ -160,7 +160,8 @@ impl<T: Transport, D: Disk> Copy<T, D> {
         let of = self.join().await?;
         let kept = |since, known: &Running| known.since == since || self.sabotage == Some(Sabotage::Ownership);
         self.tasks.retain(|task, running| of.tasks.get(task).is_some_and(|since| kept(*since, running)));
-        if let Some((task, since)) = of.tasks.iter().find(|(task, _)| !self.tasks.contains_key(*task)) {
+        let stopping = self.place.stopping.get();
+        if !stopping && let Some((task, since)) = of.tasks.iter().find(|(task, _)| !self.tasks.contains_key(*task)) {
             let taken = self.take_over(*task, *since).await;
             // Who lost the task meanwhile has read what its next owner wrote.
             if self.join().await?.tasks.get(task) == Some(since) {
@@ -168,12 +169,12 @@ impl<T: Transport, D: Disk> Copy<T, D> {
             }
             return Ok(());
         }
-        let batch = self.transform().await?;
-        let idle = batch.positions.is_empty();
-        if !idle {
-            self.commit(&of, batch).await?;
+        if !stopping {
+            let batch = self.transform().await?;
+            if !batch.positions.is_empty() {
+                self.commit(&of, batch).await?;
+            }
         }
-        let stopping = idle && self.place.stopping.get();
         let least = if stopping { 1 } else { self.bounds.checkpoint_inputs };
         let due = |running: &Running| running.unsaved >= least || (stopping && !running.rows.is_empty());
         let due: Vec<usize> = self.tasks.iter().filter(|(_, running)| due(running)).map(|(task, _)| *task).collect();

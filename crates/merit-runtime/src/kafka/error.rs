@@ -33,6 +33,18 @@ pub enum ClusterError {
         /// The partition in it.
         partition: i32,
     },
+    /// Something that is no record of Merit stands where only Merit writes.
+    #[error("what {topic}/{partition} holds at offset {offset} is no record of Merit: {cause}")]
+    NoRecord {
+        /// The topic.
+        topic: String,
+        /// The partition in it.
+        partition: i32,
+        /// Its offset.
+        offset: u64,
+        /// Why it is none.
+        cause: &'static str,
+    },
     /// Another process has the same instance name.
     #[error("another process has taken over as instance {instance:?}")]
     Fenced {
@@ -48,6 +60,7 @@ impl ClusterError {
             ClusterError::Call { .. } => code::CLUSTER_FAILED,
             ClusterError::OffsetGone { .. } => code::CLUSTER_OFFSET_GONE,
             ClusterError::PartitionMissing { .. } => code::CLUSTER_PARTITION_MISSING,
+            ClusterError::NoRecord { .. } => code::CLUSTER_NO_RECORD,
             ClusterError::Fenced { .. } => code::CLUSTER_FENCED,
         }
     }

@@ -1,13 +1,20 @@
 //! The shell on Apache Kafka: the copy of [`crate::copy`] over transactions, a consumer group and changelogs.
 //!
 //! Read in this order: [`wire`] (a record as a message), [`client`] (what is asked of librdkafka), [`topics`] (what lies where),
-//! [`reader`] (partitions from a position on).
+//! [`reader`] (partitions from a position on), [`member`] (which tasks are this copy's), [`producer`] (transactions), [`connection`]
+//! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it).
 
 mod client;
+mod connection;
+mod disk;
 mod error;
+mod member;
+mod producer;
 pub mod reader;
 pub mod topics;
 pub mod wire;
+pub mod worker;
 
 pub use client::Cluster;
 pub use error::ClusterError;
+pub use worker::{Event, Worker};

@@ -10,7 +10,7 @@
 //! A schema id is the number of the record's type.
 
 use crate::frame::Frame;
-use merit_core::record::{Headers, RawReport};
+use merit_core::record::{EvalReport, Headers, RawReport};
 use merit_core::{Datum, EventTime, Head, Kind, datum};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
 
@@ -73,7 +73,8 @@ pub struct Foreign<'m> {
     key: &'m str,
     time: EventTime,
     bytes: &'m [u8],
-    detail: &'static str,
+    /// Why it is none.
+    pub detail: &'static str,
 }
 
 impl Foreign<'_> {
@@ -119,9 +120,13 @@ fn of_parts<'m>(key: &'m [u8], bytes: &'m [u8], time: EventTime, envelope: Optio
     if framing[0] != 0 || u8::try_from(kind).ok().and_then(Kind::from_number).is_none() {
         return foreign("the value does not begin with 0 and the id of a schema");
     }
-    let outside = Envelope { hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, headers: None };
-    let Some(Envelope { hops, stream, sequence, headers }) = envelope.map_or(Some(outside), Envelope::decode) else {
-        return foreign("the header `merit` cannot be read");
+    let outside = || {
+        // A producer of its own writes reports and nothing else, and nobody looked at them yet.
+        let is_report = kind == Kind::EvalReport as u32 && EvalReport::decode(payload).is_some();
+        is_report.then_some(Envelope { hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, headers: None })
+    };
+    let Some(Envelope { hops, stream, sequence, headers }) = envelope.map_or_else(outside, Envelope::decode) else {
+        return foreign("the value is no EvalReport, and the header `merit` is missing or cannot be read");
     };
     Read::Record(Frame { kind, hops, stream, sequence, time, key, headers, payload })
 }
@@ -151,9 +156,9 @@ mod tests {
             Read::Record(read) => assert_eq!(read, frame),
             _ => panic!("a record"),
         }
-        let outside = of_parts(b"agent", &value, EventTime(5), None);
-        assert!(matches!(outside, Read::Record(read) if read.is_outside() && read.payload == payload));
-        for (key, value) in [(&b"agent"[..], &b"{}"[..]), (b"agent", b""), (&[0xff], &value), (b"agent", &[0, 0, 0, 0, 250, 1])] {
+        for (key, value) in
+            [(&b"agent"[..], &value[..]), (b"agent", b"{}"), (b"agent", b""), (&[0xff], &value), (b"agent", &[0, 0, 0, 0, 250, 1])]
+        {
             let Read::Foreign(foreign) = of_parts(key, value, EventTime(5), None) else { panic!("{value:?} is no record") };
             let payload = foreign.raw_report();
             assert_eq!(RawReport::decode(foreign.frame(&payload).payload).expect("a raw report").bytes, value);

@@ -30,6 +30,11 @@ impl Store {
         })
     }
 
+    /// One state row, by its whole key.
+    pub fn state_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
+        self.db.get_cf(self.family("state"), key).map_err(failed("read"))
+    }
+
     fn parsed_rows(
         &self,
         prefix: &[u8],

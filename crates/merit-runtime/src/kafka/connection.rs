@@ -1,0 +1,240 @@
+//! The cluster as one copy sees it.
+
+use super::client::Cluster;
+use super::error::ClusterError;
+use super::member::{Member, Owned};
+use super::producer::Producer;
+use super::reader::{LastError, Reader};
+use super::topics::Topics;
+use super::wire::{self, Read, Writer};
+use super::worker::Event;
+use crate::copy::{Membership, Refused, Role, Setup, Take, Transport};
+use crate::frame::Frame;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Messages of a partition that one transaction takes in at most.
+const POLLED: usize = 4_096;
+
+/// Messages, or rows of a changelog, that are read at once.
+const READ: usize = 16_384;
+
+/// By how much longer a copy sleeps each time that nothing came in, and the longest that it does.
+const NAP: Duration = Duration::from_micros(100);
+const LONGEST_NAP: Duration = Duration::from_millis(2);
+
+/// Between two reports of how far a task is restored.
+const REPORTS: Duration = Duration::from_secs(1);
+
+/// A copy's connection.
+pub(super) struct Connection {
+    setup: Rc<Setup>,
+    topics: Arc<Topics>,
+    reader: Reader,
+    member: Member,
+    producers: [Producer; 2],
+    writer: Writer,
+    owned: Owned,
+    /// How often in a row nothing came in, and whether something did since the group was heard.
+    idle: u32,
+    busy: bool,
+    observe: Arc<dyn Fn(Event) + Send + Sync>,
+    reported: Instant,
+}
+
+impl Connection {
+    /// Joins the group as an instance.
+    pub(super) fn open(
+        cluster: &Cluster,
+        setup: &Rc<Setup>,
+        instance: &str,
+        observe: Arc<dyn Fn(Event) + Send + Sync>,
+        last_error: &LastError,
+    ) -> Result<Connection, ClusterError> {
+        let topics = Arc::new(Topics::new(cluster, &setup.layout));
+        let inputs: std::collections::BTreeSet<&str> = setup.layout.tasks.iter().map(|task| topics.place(task.input).0).collect();
+        let inputs: Vec<&str> = inputs.into_iter().collect();
+        let member = Member::join(cluster, instance, &inputs, &topics, last_error)?;
+        let reader = Reader::new(cluster, &topics, last_error)?;
+        let id = format!("{}-{instance}", cluster.application);
+        let producers = [id.clone(), format!("{id}-changelog")].map(|id| Producer::new(cluster, id, last_error));
+        Ok(Connection {
+            setup: Rc::clone(setup),
+            topics,
+            reader,
+            member,
+            producers,
+            writer: Writer::default(),
+            owned: Owned::default(),
+            idle: 0,
+            busy: false,
+            observe,
+            reported: Instant::now(),
+        })
+    }
+
+    fn producer(&self, role: Role) -> &Producer {
+        &self.producers[role as usize]
+    }
+
+    /// Sleeps a little longer each time that nothing came in.
+    fn rest(&mut self) {
+        self.idle = if std::mem::take(&mut self.busy) { 0 } else { self.idle.saturating_add(1) };
+        if self.idle > 0 {
+            std::thread::sleep((NAP * self.idle.min(100)).min(LONGEST_NAP));
+        }
+    }
+
+    fn report(&mut self, event: impl FnOnce(&Topics) -> Event) {
+        if self.reported.elapsed() >= REPORTS {
+            self.reported = Instant::now();
+            (self.observe)(event(&self.topics));
+        }
+    }
+}
+
+fn failed(error: ClusterError) -> Refused {
+    match error {
+        // librdkafka gave up after some seconds; the broker may be back any moment.
+        ClusterError::Call { .. } => Refused::Retry,
+        error => Refused::Failed(error.into()),
+    }
+}
+
+/// Hands a message to a task, unless what stands there is none of its inputs.
+fn give(message: &rdkafka::message::BorrowedMessage<'_>, offset: u64, takes_raw: bool, take: Take<'_>, refused: &mut Option<ClusterError>) {
+    match wire::read(message) {
+        Read::Record(frame) => take(offset, Some(frame)),
+        Read::Foreign(foreign) if takes_raw => take(offset, Some(foreign.frame(&foreign.raw_report()))),
+        Read::Foreign(foreign) => {
+            let (topic, partition) = (message.topic().to_owned(), message.partition());
+            *refused = Some(ClusterError::NoRecord { topic, partition, offset, cause: foreign.detail });
+        }
+        Read::Gap => {}
+    }
+}
+
+impl Transport for Connection {
+    fn initialise(&mut self, role: Role) -> Result<(), Refused> {
+        self.producers[role as usize].initialise()
+    }
+
+    fn join(&mut self) -> Result<Membership, Refused> {
+        self.rest();
+        let owned = self.member.hear()?;
+        if owned.generation != self.owned.generation {
+            for lost in self.owned.partitions.keys().filter(|partition| !owned.partitions.contains_key(*partition)) {
+                self.reader.close(*lost);
+            }
+            self.owned = owned;
+            let tasks = self.owned.partitions.keys().filter_map(|partition| self.setup.layout.partitions[*partition].reader);
+            (self.observe)(Event::Assigned { tasks: tasks.collect() });
+        }
+        let reader = |partition: &usize| self.setup.layout.partitions[*partition].reader;
+        let tasks = self.owned.partitions.iter().filter_map(|(partition, since)| Some((reader(partition)?, *since)));
+        Ok(Membership { generation: self.owned.generation, tasks: tasks.collect() })
+    }
+
+    fn committed(&mut self, partition: usize) -> Result<u64, Refused> {
+        let (topic, partition) = self.topics.place(partition);
+        self.member.committed(topic, partition)
+    }
+
+    fn end_of(&mut self, partition: usize) -> Result<u64, Refused> {
+        self.reader.end(partition).map_err(failed)
+    }
+
+    fn epoch_of(&mut self, _: usize) -> Result<u64, Refused> {
+        // No client of today tells it. A changelog that lost its end is found by being shorter than what was read of it, and by
+        // rows that land before that; `merit topology apply` sees to it that no such leader is elected.
+        Ok(0)
+    }
+
+    fn poll(&mut self, partition: usize, from: u64, take: Take<'_>) -> Result<(), Refused> {
+        let takes_raw = self.setup.layout.is_report_partition(partition);
+        let mut refused = None;
+        let given = self.reader.poll(partition, from, POLLED, |offset, message| {
+            if refused.is_none() {
+                give(message, offset, takes_raw, take, &mut refused);
+            }
+        });
+        self.busy |= given.map_err(failed)? > 0;
+        refused.map_or(Ok(()), |error| Err(Refused::Failed(error.into())))
+    }
+
+    fn read(&mut self, partition: usize, from: u64, end: u64, take: Take<'_>) -> Result<u64, Refused> {
+        let takes_raw = self.setup.layout.is_report_partition(partition);
+        let mut refused = None;
+        let next = self.reader.read(partition, from, end, READ, |offset, message| {
+            if refused.is_none() {
+                give(message, offset, takes_raw, take, &mut refused);
+            }
+        });
+        if let Some(error) = refused {
+            return Err(Refused::Failed(error.into()));
+        }
+        self.busy = true;
+        next.map_err(failed)?.ok_or(Refused::Retry)
+    }
+
+    fn read_rows(&mut self, partition: usize, from: u64, end: u64, take: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64, Refused> {
+        let next = self.reader.read(partition, from, end, READ, |_, message| {
+            take(message.key().unwrap_or_default(), message.payload().unwrap_or_default());
+        });
+        self.busy = true;
+        let next = next.map_err(failed)?.ok_or(Refused::Retry)?;
+        self.report(|topics| Event::Restoring { topic: topics.place(partition).0.into(), partition: topics.place(partition).1, next, end });
+        Ok(next)
+    }
+
+    fn begin(&mut self, role: Role) -> Result<(), Refused> {
+        self.producer(role).begin()
+    }
+
+    fn send(&mut self, role: Role, partition: usize, frame: &Frame<'_>) -> Result<(), Refused> {
+        let (value, headers) = self.writer.write(frame);
+        let place = self.topics.place(partition);
+        self.producers[role as usize].send(place, frame.key.as_bytes(), Some(value), Some(frame.time.0), Some(headers))
+    }
+
+    fn send_row(&mut self, role: Role, partition: usize, key: &[u8], row: &[u8]) -> Result<(), Refused> {
+        let row = Some(row).filter(|row| !row.is_empty());
+        self.producer(role).send(self.topics.place(partition), key, row, None, None)
+    }
+
+    fn send_answer(&mut self, role: Role, copy: &str, answer: &[u8]) -> Result<(), Refused> {
+        self.producer(role).send_unasked(self.topics.place(self.topics.answers(copy)), copy.as_bytes(), answer)
+    }
+
+    fn delivered(&mut self, role: Role) -> Result<Vec<u64>, Refused> {
+        self.producer(role).delivered()
+    }
+
+    fn send_offsets(&mut self, role: Role, _: &Membership, offsets: &BTreeMap<usize, u64>) -> Result<(), Refused> {
+        // Nobody hears the group while a transaction is open, so what the metadata says now is what was heard before it.
+        let Some(metadata) = self.member.metadata() else { return Err(Refused::Abort) };
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset) in offsets {
+            let (topic, partition) = self.topics.place(*partition);
+            if list.add_partition_offset(topic, partition, Offset::Offset(*offset as i64)).is_err() {
+                return Err(Refused::Abort);
+            }
+        }
+        match self.producer(role).send_offsets(&list, &metadata) {
+            Err(Refused::Fenced) => Err(self.member.fenced()),
+            sent => sent,
+        }
+    }
+
+    fn end(&mut self, role: Role, commit: bool) -> Result<(), Refused> {
+        let ended = if commit { self.producer(role).commit() } else { self.producer(role).abort() };
+        match ended {
+            Err(Refused::Fenced) => Err(self.member.fenced()),
+            ended => ended,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The thread that runs a copy on Kafka.
+
+use super::client::Cluster;
+use super::connection::Connection;
+use super::disk::Disk;
+use super::reader::LastError;
+use crate::RuntimeError;
+use crate::copy::{self, Bounds, Place, Setup, Step, Stop};
+use crate::layout::Layout;
+use crate::store::Store;
+use merit_audit::Signer;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// After how long without progress a copy says what it waits for, and how often from there on.
+const SAID_AFTER: Duration = Duration::from_secs(5);
+
+/// The longest that a call waits before it is made again.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// What a copy has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The group gave it these tasks.
+    Assigned {
+        /// Their numbers.
+        tasks: Vec<usize>,
+    },
+    /// A task is being restored from its changelog.
+    Restoring {
+        /// The changelog.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// Offset that it stands at.
+        next: u64,
+        /// Offset that it goes to.
+        end: u64,
+    },
+    /// It makes no progress.
+    Waiting {
+        /// Before this call.
+        step: Step,
+        /// For so long.
+        since: Duration,
+        /// What Kafka had to say meanwhile.
+        cause: Option<String>,
+    },
+    /// It makes progress again.
+    Resumed {
+        /// After so long.
+        after: Duration,
+    },
+}
+
+/// A copy at work.
+pub struct Worker {
+    thread: JoinHandle<Result<(), RuntimeError>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What a copy is made of.
+pub struct Parts {
+    /// Where it works.
+    pub cluster: Cluster,
+    /// Its name in the group, for ever.
+    pub instance: String,
+    /// The topology.
+    pub layout: Arc<Layout>,
+    /// The emitter key.
+    pub signer: Signer,
+    /// Its data directory.
+    pub store: Arc<Store>,
+    /// Bounds of state and of what a start folds again.
+    pub runtime: merit_topology::Runtime,
+}
+
+impl Worker {
+    /// Starts a copy; `observe` hears what it has to say, on its thread, and `ended` that it ends.
+    pub fn start(
+        parts: Parts,
+        observe: impl Fn(Event) + Send + Sync + 'static,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> Result<Worker, RuntimeError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::clone(&stop);
+        let work = move || {
+            let done = work(parts, Arc::new(observe), &stopping);
+            ended();
+            done
+        };
+        let thread = std::thread::Builder::new().name("copy".into()).spawn(work);
+        let thread = thread.map_err(|error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() })?;
+        Ok(Worker { thread, stop })
+    }
+
+    /// Ends cleanly: what was computed is committed and checkpointed. Gives the reason where it had stopped before.
+    pub fn stop(self) -> Result<(), RuntimeError> {
+        self.stop.store(true, Relaxed);
+        let panicked = |_| Err(RuntimeError::Store { attempt: "go on with", cause: "the copy panicked".into() });
+        self.thread.join().unwrap_or_else(panicked)
+    }
+}
+
+fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBool) -> Result<(), RuntimeError> {
+    let Parts { cluster, instance, layout, signer, store, runtime } = parts;
+    let setup = Rc::new(Setup::new(layout, Some(signer)));
+    let last_error = LastError::default();
+    let connection = Connection::open(&cluster, &setup, &instance, Arc::clone(&observe), &last_error)?;
+    let disk = Rc::new(RefCell::new(Disk::new(&setup, &store)));
+    let (step, again, stopping) = (Rc::new(Cell::new(Step::Join)), Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+    let place = Place {
+        transport: RefCell::new(connection),
+        disk,
+        step: Rc::clone(&step),
+        again: Rc::clone(&again),
+        stopping: Rc::clone(&stopping),
+    };
+    let state_bytes = usize::try_from(runtime.state_bytes).unwrap_or(usize::MAX);
+    let bounds = Bounds { checkpoint_inputs: runtime.checkpoint_inputs, state_bytes };
+    let mut copy = Box::pin(copy::run(Rc::clone(&setup), place, bounds, None));
+    let mut stall = Stall::default();
+    loop {
+        stopping.set(stop.load(Relaxed));
+        match copy.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(stopped) => {
+                return match stopped {
+                    Stop::Clean => Ok(()),
+                    Stop::Fenced => Err(super::ClusterError::Fenced { instance }.into()),
+                    Stop::Task(_, error) | Stop::Failed(error) => Err(store.cause(error)),
+                };
+            }
+            Poll::Pending => stall.wait(again.get(), step.get(), &last_error, &*observe),
+        }
+    }
+}
+
+/// How long a call was told to be made again.
+#[derive(Default)]
+struct Stall {
+    since: Option<Instant>,
+    said: Option<Instant>,
+}
+
+impl Stall {
+    /// Waits before the next call, and says why where it takes long.
+    fn wait(&mut self, again: u32, step: Step, last_error: &LastError, observe: &dyn Fn(Event)) {
+        if again == 0 {
+            if let (Some(since), Some(_)) = (self.since.take(), self.said.take()) {
+                observe(Event::Resumed { after: since.elapsed() });
+            }
+            return;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if self.said.unwrap_or(since).elapsed() >= SAID_AFTER {
+            self.said = Some(Instant::now());
+            observe(Event::Waiting { step, since: since.elapsed(), cause: last_error.take() });
+        }
+        std::thread::sleep(Duration::from_millis(again.into()).min(LONGEST_WAIT));
+    }
+}
