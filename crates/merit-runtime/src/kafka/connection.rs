@@ -198,7 +198,7 @@ impl Transport for Connection {
     fn send(&mut self, role: Role, partition: usize, frame: &Frame<'_>) -> Result<(), Refused> {
         let (value, headers) = self.writer.write(frame);
         let place = self.topics.place(partition);
-        self.producers[role as usize].send(place, frame.key.as_bytes(), Some(value), Some(frame.time.0), Some(headers))
+        self.producers[role as usize].send(place, frame.key.as_bytes(), Some(value), Some(wire::timestamp(frame.time)), Some(headers))
     }
 
     fn send_row(&mut self, role: Role, partition: usize, key: &[u8], row: &[u8]) -> Result<(), Refused> {
