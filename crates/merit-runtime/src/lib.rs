@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod code;
 pub mod embedded;
+pub mod epoch;
 mod error;
 pub mod failpoint;
 pub mod frame;
