@@ -70,6 +70,15 @@ pub struct Input<'a> {
     pub headers: Option<Headers<'a>>,
 }
 
+impl<'a> Input<'a> {
+    /// Itself as a log stores it. `payload` is the encoding of its payload.
+    pub fn frame(&self, payload: &'a [u8]) -> frame::Frame<'a> {
+        let Input { key, time, headers, payload: of, .. } = *self;
+        let (kind, stream) = (of.kind() as u32, Head::OUTSIDE.into());
+        frame::Frame { kind, hops: 0, stream, sequence: 0, time, key: key.name, headers, payload }
+    }
+}
+
 /// A lineage that began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begun {

@@ -1,11 +1,17 @@
 //! The shell on Apache Kafka: the copy of [`crate::copy`] over transactions, a consumer group and changelogs.
 //!
 //! Read in this order: [`wire`] (a record as a message), [`client`] (what is asked of librdkafka), [`topics`] (what lies where),
-//! [`reader`] (partitions from a position on).
+//! [`reader`] (partitions from a position on). Beside the copies: [`admin`] and [`settings`] (topics are made and compared),
+//! [`in_force`] and [`append`] (configurations are found and appended), [`commands`] (what is sent by itself).
 
+pub mod admin;
+pub mod append;
 mod client;
+pub mod commands;
 mod error;
+pub mod in_force;
 pub mod reader;
+mod settings;
 pub mod topics;
 pub mod wire;
 
