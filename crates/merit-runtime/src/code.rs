@@ -25,6 +25,11 @@ codes! {
         CLUSTER_OFFSET_GONE "cluster_offset_gone" "the cluster has removed records that are still needed", "the retention of the topic is too short, or the copy was away for too long: give the copy an empty --data-dir; where input that was not processed is gone, restore the topic, or begin another application";
         CLUSTER_PARTITION_MISSING "cluster_partition_missing" "a topic of the topology, or a partition of it, is not in the cluster", "`merit topology apply --kafka HOST:PORT` makes what is missing";
         CLUSTER_NO_RECORD "cluster_no_record" "a topic that only Merit writes to holds something else", "let only Merit write to the topics of the topology but eval.reports; the record that is named cannot be passed over: restore the topic without it, or begin another application";
+        CLUSTER_DIFFERS "cluster_differs" "topics of the cluster are not as the topology wants them", "`merit topology apply --kafka HOST:PORT --audit-key FILE` makes what is missing and alters what differs; with --dry-run it only tells";
+        CLUSTER_PARTITIONS_DIFFER "cluster_partitions_differ" "topics of the cluster have another number of partitions than the topology wants, and nothing was changed", "the partitions of a topic stay as many as they were made: pass the --topology with their number, or begin another `application` on a cluster where the topics can be made anew";
+        CLUSTER_NOT_EMPTY "cluster_not_empty" "a topic that a task reads held records before the first configuration, and every log begins with one", "remove the topic that is named if nobody needs what it holds, and run the command again; hold producers back until it is done";
+        CLUSTER_NOT_BEGUN "cluster_not_begun" "the cluster has no configuration, which every log begins with", "`merit topology apply --kafka HOST:PORT --audit-key FILE` appends the first";
+        CLUSTER_UNDELIVERED "cluster_undelivered" "records that were sent did not arrive at the cluster, as far as is known", "check that the brokers are up, and run the command again: a pool or quota that is set twice is as if it was set once";
         CLUSTER_FENCED "cluster_fenced" "another process has taken over as the same instance", "one data directory is one instance: give each copy a --data-dir of its own, and end the process that should not be there";
         STOPPED "stopped" "a processor stopped at an input that it should have taken", BUG;
     }
@@ -34,6 +39,7 @@ codes! {
     /// The call is wrong.
     CALL exits 2 {
         OFFSET_PRUNED "offset_pruned" "the records before an offset were pruned by the retention of their topic", "ask from the first offset that is left; the topic's retention removed what was before it";
+        RETENTION_SHORT "retention_short" "a topic would be kept for less than 7 days on a cluster", "give it a retention of 7 days or more in the topology, or none: a copy that was away has to find what it missed";
         LINEAGE_NOT_NEEDED "lineage_not_needed" "a new lineage was asked for, and nothing differs", "go on as you are: a start takes this directory; where `merit replay` finds a difference before the last checkpoint, restore a backup of before it";
     }
 }

@@ -230,6 +230,7 @@ impl RuntimeError {
     pub fn detail(&self) -> Option<String> {
         match self {
             RuntimeError::InUse { owner, .. } => owner.map(|process| format!("process {process} has it open to write")),
+            RuntimeError::Cluster(error) => error.detail(),
             _ => None,
         }
     }

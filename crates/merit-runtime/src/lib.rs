@@ -8,6 +8,7 @@ pub mod backup;
 pub mod code;
 pub mod copy;
 pub mod embedded;
+pub mod epoch;
 mod error;
 pub mod failpoint;
 pub mod frame;

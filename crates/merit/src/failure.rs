@@ -4,6 +4,7 @@ use crate::code;
 use crate::output::printable;
 use merit_core::Code;
 use merit_runtime::RuntimeError;
+use merit_runtime::kafka::ClusterError;
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -58,6 +59,12 @@ impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Failure {
         let detail = error.detail().or_else(|| error.source().map(ToString::to_string));
         Failure { detail, ..Failure::new(error.code(), error.to_string()) }
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Failure {
+        RuntimeError::from(error).into()
     }
 }
 

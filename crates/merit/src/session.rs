@@ -6,6 +6,8 @@ use crate::output::Output;
 use crate::{Place, registry, summary};
 use merit_audit::Signer;
 use merit_core::Code;
+use merit_runtime::kafka::Cluster;
+use merit_runtime::kafka::topics::Topics;
 use merit_runtime::layout::Layout;
 use merit_runtime::store::{self, Store};
 use merit_runtime::{Engine, Options, RuntimeError, key};
@@ -14,6 +16,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The topology that is compiled in.
 pub(crate) const TOPOLOGY: &str = include_str!("../../../topology.toml");
@@ -101,6 +104,14 @@ pub(crate) fn writing_key(place: &Place, topology: &Topology, audit_key: Option<
 pub(crate) fn open(place: &Place, topology: &Topology, audit_key: Option<&PathBuf>, options: Options) -> Result<Engine, Failure> {
     let signer = writing_key(place, topology, audit_key)?;
     Ok(Engine::open(&place.data_dir, topology, &registry::registered(), signer, options)?)
+}
+
+/// A cluster, and what of a topology lies where on it.
+pub(crate) fn cluster(brokers: &str, topology: &Topology) -> (Cluster, Arc<Layout>, Arc<Topics>) {
+    let cluster = Cluster { brokers: brokers.into(), application: topology.application.clone() };
+    let layout = Layout::new(topology, &registry::registered());
+    let topics = Topics::new(&cluster, &layout);
+    (cluster, Arc::new(layout), Arc::new(topics))
 }
 
 /// Opens a directory to read it.

@@ -1,15 +1,17 @@
 //! `merit topology`: check, draw and apply.
 
+mod cluster;
+
 use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{Place, registry, session, summary};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use merit_runtime::Engine;
 use merit_runtime::embedded::Begun;
 use merit_runtime::lineage::Cause;
 use merit_runtime::store::Store;
-use merit_topology::Format;
+use merit_topology::{Format, Topology};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -19,7 +21,8 @@ pub(crate) enum TopologyCommand {
     Check(Check),
     /// Draw topics, processors and the ways between them.
     Draw(Draw),
-    /// Go on in a new lineage from a log that a start refuses as `log_differs`.
+    /// Give a cluster the topics and the configuration of the topology; or go on in a new lineage from a log that a start refuses as
+    /// `log_differs`.
     Apply(Apply),
 }
 
@@ -39,18 +42,29 @@ pub(crate) struct Draw {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("to").required(true).args(["data_dir", "kafka"])))]
 pub(crate) struct Apply {
-    #[command(flatten)]
-    place: Place,
+    /// The data directory whose log a start refuses as `log_differs`.
+    #[arg(long, value_name = "DIR", requires_all = ["new_lineage", "reason"])]
+    data_dir: Option<PathBuf>,
+    /// Brokers of the cluster that gets the topics and the configuration of the topology.
+    #[arg(long, value_name = "HOST:PORT,...", requires = "audit_key", conflicts_with_all = ["new_lineage", "reason"])]
+    kafka: Option<String>,
+    /// A topology file instead of the one that is compiled in.
+    #[arg(long, value_name = "FILE")]
+    topology: Option<PathBuf>,
     /// The partition that differs, as the refusal of the start names it first: TOPIC/NUMBER.
-    #[arg(long, value_name = "PARTITION", required = true)]
-    new_lineage: String,
+    #[arg(long, value_name = "PARTITION")]
+    new_lineage: Option<String>,
     /// Why the log may go on from what differs; it stands in the log for ever.
-    #[arg(long, value_name = "TEXT", required = true, value_parser = reason)]
-    reason: String,
-    /// The emitter key; DIR/audit.key by default.
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
+    /// The emitter key; DIR/audit.key by default. For a cluster it is made where it has no configuration yet: copy it to every copy.
     #[arg(long, value_name = "FILE")]
     audit_key: Option<PathBuf>,
+    /// Say what would change on the cluster, and change nothing.
+    #[arg(long, conflicts_with = "data_dir")]
+    dry_run: bool,
 }
 
 /// The longest reason, in bytes.
@@ -91,23 +105,41 @@ impl TopologyCommand {
 
 impl Apply {
     fn run(self, out: &mut Output) -> Result<(), Failure> {
-        let Apply { place, new_lineage, reason, audit_key } = self;
-        let topology = session::topology(place.topology.as_deref())?;
-        // Reading first: this command makes no directory.
-        drop(Store::open_to_read(&place.data_dir)?);
-        let signer = session::writing_key(&place, &topology, audit_key.as_ref())?;
-        let begun = Engine::begin_lineage(&place.data_dir, &topology, &registry::registered(), signer, &new_lineage, &reason)?;
-        let Begun { name, cause: Cause { uncompared, .. }, difference } = begun;
-        if out.json {
-            let value = json!({ "lineage": name, "partition": new_lineage, "reason": reason, "uncompared": uncompared,
-                "difference": difference.to_string() });
-            return out.line(value.to_string());
+        let topology = session::topology(self.topology.as_deref())?;
+        match self {
+            Apply { kafka: Some(brokers), audit_key: Some(key), dry_run, .. } => cluster::apply(&topology, &brokers, &key, dry_run, out),
+            Apply { data_dir: Some(data_dir), new_lineage: Some(partition), reason: Some(reason), topology: file, audit_key, .. } => {
+                let place = Place { data_dir, topology: file };
+                begin_lineage(&place, &topology, audit_key.as_ref(), &partition, &reason, out)
+            }
+            // The arguments require each other so.
+            _ => Err(Failure::new(code::USAGE, "neither a directory nor a cluster is named")),
         }
-        out.line(format!("lineage {name} has begun: {reason}"))?;
-        out.line(format!("  {difference}"))?;
-        out.line(format!("  the {uncompared} records behind the last checkpoint stay as they were found, and are compared no more"))?;
-        out.line("  any start goes on from here; `merit audit verify` and `merit replay --assert-equal` tell of it")
     }
+}
+
+fn begin_lineage(
+    place: &Place,
+    topology: &Topology,
+    audit_key: Option<&PathBuf>,
+    partition: &str,
+    reason: &str,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    // Reading first: this command makes no directory.
+    drop(Store::open_to_read(&place.data_dir)?);
+    let signer = session::writing_key(place, topology, audit_key)?;
+    let begun = Engine::begin_lineage(&place.data_dir, topology, &registry::registered(), signer, partition, reason)?;
+    let Begun { name, cause: Cause { uncompared, .. }, difference } = begun;
+    if out.json {
+        let value = json!({ "lineage": name, "partition": partition, "reason": reason, "uncompared": uncompared,
+            "difference": difference.to_string() });
+        return out.line(value.to_string());
+    }
+    out.line(format!("lineage {name} has begun: {reason}"))?;
+    out.line(format!("  {difference}"))?;
+    out.line(format!("  the {uncompared} records behind the last checkpoint stay as they were found, and are compared no more"))?;
+    out.line("  any start goes on from here; `merit audit verify` and `merit replay --assert-equal` tell of it")
 }
 
 impl Check {

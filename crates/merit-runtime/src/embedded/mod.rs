@@ -24,10 +24,10 @@ use crate::layout::{Layout, Registered};
 use crate::lineage::Cause;
 use crate::store::{Commit, Rows, Store, Sync};
 use crate::task::{Outgoing, Publisher, Task};
-use crate::{Difference, Failpoint, RuntimeError, frame};
+use crate::{Difference, Failpoint, RuntimeError, epoch, frame};
 use merit_audit::Signer;
-use merit_core::record::{ConfigEpoch, Headers, Lineage, LogEnds, Parameter};
-use merit_core::{Datum, EventTime, Fault, Head, Key, Kind, List, Payload, Record};
+use merit_core::record::{Headers, Lineage, LogEnds};
+use merit_core::{Datum, EventTime, Fault, Head, Key, Kind, Payload, Record};
 use merit_topology::Topology;
 use recovery::Gap;
 use std::path::Path;
@@ -68,6 +68,15 @@ pub struct Input<'a> {
     pub payload: Payload<'a>,
     /// What travels beside it.
     pub headers: Option<Headers<'a>>,
+}
+
+impl<'a> Input<'a> {
+    /// Itself as a log stores it. `payload` is the encoding of its payload.
+    pub fn frame(&self, payload: &'a [u8]) -> frame::Frame<'a> {
+        let Input { key, time, headers, payload: of, .. } = *self;
+        let (kind, stream) = (of.kind() as u32, Head::OUTSIDE.into());
+        frame::Frame { kind, hops: 0, stream, sequence: 0, time, key: key.name, headers, payload }
+    }
 }
 
 /// A lineage that began.
@@ -271,26 +280,10 @@ impl Engine {
 
     /// Appends a ConfigEpoch to every input partition where the configuration is not the one in force, or a lineage begins.
     fn put_in_force(&mut self, topology: &Topology, lineage: Option<Lineage<'_>>) -> Result<(), RuntimeError> {
-        let parameters: Vec<Parameter<'_>> = topology.settings.iter().map(|(path, value)| Parameter { path, value }).collect();
-        let mut epoch = ConfigEpoch {
-            number: 0,
-            origin: &topology.origin,
-            key_name: &topology.key_name,
-            emitter_key: self.signer.public(),
-            partitions: self.appender.layout.report_partitions,
-            parameters: List::Slice(&parameters),
-            lineage,
-        };
-        let in_force = self.tasks[0].config().to_vec();
-        if let Some(current) = ConfigEpoch::decode(&in_force) {
-            if current.emitter_key != epoch.emitter_key {
-                return Err(RuntimeError::KeyDiffers);
-            }
-            if lineage.is_none() && (ConfigEpoch { number: current.number, lineage: current.lineage, ..epoch }) == current {
-                return Ok(());
-            }
-            epoch.number = current.number + 1;
-        }
+        let parameters = epoch::parameters(topology);
+        let (partitions, emitter_key) = (self.appender.layout.report_partitions, self.signer.public());
+        let wanted = epoch::Wanted { topology, parameters: &parameters, partitions, emitter_key };
+        let Some(epoch) = wanted.behind(self.tasks[0].config(), lineage)? else { return Ok(()) };
         let time = self.appender.log.newest.max(EventTime::EPOCH);
         // The last sub-topology first: what an epoch decides upstream reaches tasks that have begun theirs.
         for task in (0..self.tasks.len()).rev() {

@@ -45,6 +45,45 @@ pub enum ClusterError {
         /// Why it is none.
         cause: &'static str,
     },
+    /// Topics are not as the topology wants them.
+    #[error("the cluster is not as the topology wants it: {}", counted(differences))]
+    Differs {
+        /// One line each.
+        differences: Vec<String>,
+    },
+    /// Topics have another number of partitions than the topology wants.
+    #[error("the cluster has topics with another number of partitions: {}", counted(differences))]
+    PartitionsDiffer {
+        /// One line each.
+        differences: Vec<String>,
+    },
+    /// A topic would be kept for less time than a copy may be away.
+    #[error("the retention of {} is too short for a cluster", topics.join(", "))]
+    RetentionShort {
+        /// Their names.
+        topics: Vec<String>,
+    },
+    /// There are records, and no configuration before them.
+    #[error("{topic}/{partition} holds records, and the cluster has no configuration yet")]
+    NotEmpty {
+        /// The topic.
+        topic: String,
+        /// The partition in it.
+        partition: i32,
+    },
+    /// There is no configuration.
+    #[error("the cluster has no configuration yet")]
+    NotBegun,
+    /// Records were sent and did not arrive.
+    #[error("{count} of the records that were sent did not arrive, the first in {first}: {cause}")]
+    Undelivered {
+        /// How many.
+        count: usize,
+        /// Topic, partition and key of the first one.
+        first: String,
+        /// What Kafka says of it.
+        cause: String,
+    },
     /// Another process has the same instance name.
     #[error("another process has taken over as instance {instance:?}")]
     Fenced {
@@ -61,12 +100,33 @@ impl ClusterError {
             ClusterError::OffsetGone { .. } => code::CLUSTER_OFFSET_GONE,
             ClusterError::PartitionMissing { .. } => code::CLUSTER_PARTITION_MISSING,
             ClusterError::NoRecord { .. } => code::CLUSTER_NO_RECORD,
+            ClusterError::Differs { .. } => code::CLUSTER_DIFFERS,
+            ClusterError::PartitionsDiffer { .. } => code::CLUSTER_PARTITIONS_DIFFER,
+            ClusterError::RetentionShort { .. } => code::RETENTION_SHORT,
+            ClusterError::NotEmpty { .. } => code::CLUSTER_NOT_EMPTY,
+            ClusterError::NotBegun => code::CLUSTER_NOT_BEGUN,
+            ClusterError::Undelivered { .. } => code::CLUSTER_UNDELIVERED,
             ClusterError::Fenced { .. } => code::CLUSTER_FENCED,
+        }
+    }
+
+    /// What is known beside the message.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            ClusterError::Differs { differences } | ClusterError::PartitionsDiffer { differences } => Some(differences.join("\n")),
+            _ => None,
         }
     }
 
     /// What a failed call says.
     pub(super) fn call(attempt: &'static str) -> impl Fn(KafkaError) -> ClusterError {
         move |error| ClusterError::Call { attempt, cause: error.to_string() }
+    }
+}
+
+fn counted(differences: &[String]) -> String {
+    match differences {
+        [one] => one.clone(),
+        many => format!("{} differences", many.len()),
     }
 }

@@ -2,15 +2,22 @@
 //!
 //! Read in this order: [`wire`] (a record as a message), [`client`] (what is asked of librdkafka), [`topics`] (what lies where),
 //! [`reader`] (partitions from a position on), [`member`] (which tasks are this copy's), [`producer`] (transactions), [`connection`]
-//! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it).
+//! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it). Beside the copies: [`admin`] and
+//! [`settings`] (topics are made and compared), [`in_force`] and [`append`] (configurations are found and appended), [`commands`]
+//! (what is sent by itself).
 
+pub mod admin;
+pub mod append;
 mod client;
+pub mod commands;
 mod connection;
 mod disk;
 mod error;
+pub mod in_force;
 mod member;
 mod producer;
 pub mod reader;
+mod settings;
 pub mod topics;
 pub mod wire;
 pub mod worker;

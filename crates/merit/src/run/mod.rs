@@ -1,7 +1,7 @@
 //! `merit run`: the pipeline live, behind its two HTTP services.
 
 mod diary;
-mod policy;
+pub(crate) mod policy;
 mod services;
 
 use crate::code;
@@ -26,9 +26,6 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::oneshot;
 use tracing::info;
-
-/// The pools that an empty directory starts with.
-const POOLS: &str = include_str!("../../../../pools.toml");
 
 /// Commits that wait to be folded into the tables: behind so many the disk waits for them.
 const FOLD_AHEAD: usize = 64;
@@ -122,9 +119,9 @@ fn start_pools(engine: &mut Engine) -> Result<(), Failure> {
     if engine.store().end(&requests)? > 1 {
         return Ok(());
     }
-    let invalid = |problems: Vec<String>| Failure::new(code::POOLS_INVALID, "the pools that are compiled in").because(problems.join("\n"));
-    for pool in &merit_sources::pools::parse(POOLS).map_err(invalid)? {
-        pools::define(engine, pool)?;
+    let layout = Arc::clone(engine.layout());
+    for pool in &pools::shipped()? {
+        pools::define(&layout, pool, |input| engine.take(input))?;
     }
     engine.commit(Vec::new())?;
     Ok(engine.settle()?)

@@ -15,14 +15,36 @@ const ROW: &str = "policy/environment";
 
 /// Rules of the environment.
 #[derive(Default, PartialEq, Eq, Debug)]
-pub(super) struct Policy {
+pub(crate) struct Policy {
     deny_pools: Vec<String>,
     /// In milli-GPUs.
     max_delta: Option<u64>,
 }
 
+impl Policy {
+    /// Whether these are others than those whose encoding was `before`; without any, nothing is denied.
+    pub(crate) fn differs(&self, before: Option<&[u8]>) -> bool {
+        self.encoding() != before.map_or_else(|| Policy::default().encoding(), <[u8]>::to_vec)
+    }
+
+    /// The encoding of their record.
+    fn encoding(&self) -> Vec<u8> {
+        self.with_record(|bundle| {
+            let mut bytes = Vec::new();
+            bundle.put(&mut bytes);
+            bytes
+        })
+    }
+
+    /// Shows them as a record.
+    pub(crate) fn with_record<R>(&self, then: impl FnOnce(&PolicyBundle<'_>) -> R) -> R {
+        let names: Vec<&str> = self.deny_pools.iter().map(String::as_str).collect();
+        then(&PolicyBundle { deny_pools: List::Slice(&names), max_delta: self.max_delta })
+    }
+}
+
 /// Reads the environment.
-pub(super) fn from_environment() -> Result<Policy, Failure> {
+pub(crate) fn from_environment() -> Result<Policy, Failure> {
     read(std::env::var(DENY_POOLS).ok().as_deref(), std::env::var(MAX_DELTA).ok().as_deref())
 }
 
@@ -39,19 +61,20 @@ fn read(deny_pools: Option<&str>, max_delta: Option<&str>) -> Result<Policy, Fai
     Ok(Policy { deny_pools, max_delta: max_delta.transpose()? })
 }
 
+/// The command that sets rules, from now on.
+pub(crate) fn input<'a>(partition: usize, bundle: &'a PolicyBundle<'a>) -> Input<'a> {
+    Input { partition, key: Key::new("policy"), time: now(), payload: Payload::PolicyBundle(bundle), headers: None }
+}
+
 /// Appends the rules where they are not those that the log has from the environment already.
 pub(super) fn put_in_force(engine: &mut Engine, policy: &Policy) -> Result<(), Failure> {
-    let names: Vec<&str> = policy.deny_pools.iter().map(String::as_str).collect();
-    let bundle = PolicyBundle { deny_pools: List::Slice(&names), max_delta: policy.max_delta };
-    let mut row = Vec::new();
-    bundle.put(&mut row);
+    let row = policy.encoding();
     let before = engine.store().meta(ROW)?;
-    if before.as_ref() == Some(&row) || (before.is_none() && *policy == Policy::default()) {
+    if !policy.differs(before.as_deref()) {
         return Ok(());
     }
     let Some(partition) = engine.layout().find("alloc.requests", 0) else { return Ok(()) };
-    let (key, payload) = (Key::new("policy"), Payload::PolicyBundle(&bundle));
-    engine.take(&Input { partition, key, time: now(), payload, headers: None })?;
+    policy.with_record(|bundle| engine.take(&input(partition, bundle)))?;
     engine.commit(vec![(ROW.into(), row)])?;
     Ok(engine.settle()?)
 }
