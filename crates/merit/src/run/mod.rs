@@ -1,5 +1,6 @@
 //! `merit run`: the pipeline live, behind its two HTTP services.
 
+mod copy;
 mod diary;
 pub(crate) mod policy;
 mod services;
@@ -37,10 +38,16 @@ pub(crate) struct Run {
     /// The emitter key; made at DIR/audit.key by default.
     #[arg(long, value_name = "FILE")]
     audit_key: Option<PathBuf>,
+    /// Brokers of the cluster that this is one of the copies on; without it the log is in the data directory.
+    #[arg(long, value_name = "HOST:PORT,...")]
+    kafka: Option<String>,
 }
 
 impl Run {
-    pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, out: &mut Output) -> Result<(), Failure> {
+        if let Some(brokers) = self.kafka.take() {
+            return self.run_copy(&brokers, out);
+        }
         session::refuse_in_use(&self.place)?;
         let addresses = Addresses::from_environment()?;
         let policy = policy::from_environment()?;

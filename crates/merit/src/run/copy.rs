@@ -1,0 +1,101 @@
+//! `merit run --kafka`: one of the copies that share the work on a cluster.
+
+use super::Run;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::session;
+use merit_audit::Signer;
+use merit_runtime::copy::Step;
+use merit_runtime::kafka::worker::Parts;
+use merit_runtime::kafka::{Event, Worker, admin};
+use merit_runtime::layout::Layout;
+use merit_runtime::store::{Store, Sync};
+use merit_runtime::{RuntimeError, key};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use tracing::{info, warn};
+
+/// Name of the file that holds the name of the copy.
+const INSTANCE: &str = "instance";
+
+impl Run {
+    pub(super) fn run_copy(self, brokers: &str, out: &mut Output) -> Result<(), Failure> {
+        session::refuse_in_use(&self.place)?;
+        let topology = session::topology(self.place.topology.as_deref())?;
+        super::diary::begin(out.json);
+        let (cluster, layout, topics) = session::cluster(brokers, &topology);
+        admin::check(&cluster, &topics, &topology)?;
+        let signer = Signer::new(&topology.key_name, &key::read(&session::key_path(&self.place, self.audit_key.as_ref()))?);
+        let store = Arc::new(Store::open(&self.place.data_dir, Sync::System)?);
+        let instance = instance(&self.place.data_dir)?;
+        info!(instance, brokers, "joins the group");
+        let parts = Parts { cluster, instance, layout: Arc::clone(&layout), signer, store, runtime: topology.runtime };
+        let (ended, end) = sync_channel(1);
+        let stop = ended.clone();
+        let worker = Worker::start(parts, move |event| tell(&layout, event), move || drop(ended.try_send(())))?;
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a signal");
+                terminate.recv().await;
+            });
+            drop(stop.try_send(()));
+        });
+        drop(end.recv());
+        worker.stop()?;
+        info!("everything computed is committed and checkpointed");
+        out.line(if out.json { r#"{"stopped":true}"# } else { "stopped: everything computed is committed and checkpointed" })
+    }
+}
+
+/// The name of the copy in the group, for as long as its directory is there.
+fn instance(directory: &Path) -> Result<String, RuntimeError> {
+    let path = directory.join(INSTANCE);
+    let failed = |error: std::io::Error| RuntimeError::Open { path: path.clone(), cause: error.to_string() };
+    match std::fs::read_to_string(&path) {
+        Ok(name) => Ok(name.trim().into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut bytes = [0; 8];
+            let random = std::fs::File::open("/dev/urandom").and_then(|mut random| std::io::Read::read_exact(&mut random, &mut bytes));
+            random.map_err(failed)?;
+            let name = merit_core::id::Hex(&bytes).to_string();
+            std::fs::write(&path, &name).map_err(failed)?;
+            Ok(name)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Tells what a copy does.
+fn tell(layout: &Layout, event: Event) {
+    match event {
+        Event::Assigned { tasks } => {
+            let name = |task: &usize| format!("{}/{}", layout.tasks[*task].name, layout.tasks[*task].partition);
+            info!(tasks = tasks.iter().map(name).collect::<Vec<_>>().join(" "), "the group gave this copy its tasks");
+        }
+        Event::Restoring { topic, partition, next, end } => info!(topic, partition, next, end, "restores state from a changelog"),
+        Event::Waiting { step, since, cause } => {
+            let cause = cause.unwrap_or_else(|| "Kafka says nothing".into());
+            warn!(before = waits_for(step), seconds = since.as_secs(), cause, "waits");
+        }
+        Event::Resumed { after } => info!(seconds = after.as_secs_f64(), "goes on"),
+    }
+}
+
+/// What a copy waits for at a step, for a person.
+fn waits_for(step: Step) -> &'static str {
+    match step {
+        Step::InitialiseProducer | Step::InitialiseChangelog => "the coordinator of its transactions",
+        Step::Join => "the group",
+        Step::ReadCommitted => "the committed offset of an input",
+        Step::ReadChangelogEpoch | Step::ReadChangelogEnd | Step::ReadChangelog => "a changelog",
+        Step::ReadOutputs => "what a task wrote before, up to its open transactions",
+        Step::ReadInputs | Step::Poll => "inputs",
+        Step::StoreRestored | Step::StoreCheckpoint => "its disk",
+        Step::Begin | Step::Produce | Step::Answer | Step::Deliver => "the delivery of its records",
+        Step::SendOffsets | Step::Commit | Step::Abort => "the end of a transaction",
+        Step::BeginChangelog | Step::ProduceChangelog | Step::DeliverChangelog => "the delivery of a checkpoint",
+        Step::FenceChangelog | Step::CommitChangelog | Step::AbortChangelog => "the end of a checkpoint's transaction",
+    }
+}
