@@ -30,6 +30,7 @@ codes! {
         CLUSTER_NOT_EMPTY "cluster_not_empty" "a topic that a task reads held records before the first configuration, and every log begins with one", "remove the topic that is named if nobody needs what it holds, and run the command again; hold producers back until it is done";
         CLUSTER_NOT_BEGUN "cluster_not_begun" "the cluster has no configuration, which every log begins with", "`merit topology apply --kafka HOST:PORT --audit-key FILE` appends the first";
         CLUSTER_UNDELIVERED "cluster_undelivered" "records that were sent did not arrive at the cluster, as far as is known", "check that the brokers are up, and run the command again: a pool or quota that is set twice is as if it was set once";
+        CONFIG_MISMATCH "config_mismatch" "the configuration in force on the cluster is not that of this copy", "start every copy with the --topology and the --audit-key that were applied last; `merit topology apply --kafka HOST:PORT --dry-run` with this copy's shows what differs";
         CLUSTER_FENCED "cluster_fenced" "another process has taken over as the same instance", "one data directory is one instance: give each copy a --data-dir of its own, and end the process that should not be there";
         STOPPED "stopped" "a processor stopped at an input that it should have taken", BUG;
     }

@@ -71,6 +71,12 @@ pub enum ClusterError {
         /// The partition in it.
         partition: i32,
     },
+    /// The configuration in force is another than this copy's.
+    #[error("configuration {number} is in force on the cluster, and it is not that of this copy")]
+    ConfigMismatch {
+        /// Its number.
+        number: u64,
+    },
     /// There is no configuration.
     #[error("the cluster has no configuration yet")]
     NotBegun,
@@ -104,6 +110,7 @@ impl ClusterError {
             ClusterError::PartitionsDiffer { .. } => code::CLUSTER_PARTITIONS_DIFFER,
             ClusterError::RetentionShort { .. } => code::RETENTION_SHORT,
             ClusterError::NotEmpty { .. } => code::CLUSTER_NOT_EMPTY,
+            ClusterError::ConfigMismatch { .. } => code::CONFIG_MISMATCH,
             ClusterError::NotBegun => code::CLUSTER_NOT_BEGUN,
             ClusterError::Undelivered { .. } => code::CLUSTER_UNDELIVERED,
             ClusterError::Fenced { .. } => code::CLUSTER_FENCED,
