@@ -4,12 +4,13 @@ use crate::directory::Directory;
 use crate::kafka::Kafka;
 use crate::process::{Call, Done, HANG, Running, merit};
 use merit::registry::registered;
-use merit_core::{Head, Kind};
+use merit_core::record::{EvalReport, Tick};
+use merit_core::{Datum, EventTime, Head, Key, Kind};
 use merit_runtime::frame::Frame;
-use merit_runtime::kafka::Cluster;
 use merit_runtime::kafka::commands::Commands;
 use merit_runtime::kafka::reader::{LastError, Reader};
 use merit_runtime::kafka::topics::Topics;
+use merit_runtime::kafka::{Cluster, ClusterError};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::Store;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -41,7 +42,7 @@ pub struct Sent {
     partition: usize,
     key: String,
     kind: u32,
-    time: merit_core::EventTime,
+    time: EventTime,
     payload: Vec<u8>,
 }
 
@@ -108,16 +109,67 @@ impl Application {
         all.into_iter().map(|(_, sent)| sent).collect()
     }
 
-    /// Sends records, `pause` between two hundreds of them, and sends again what did not arrive.
+    /// Sends records, `pause` behind each hundred of them. Where some did not arrive as far as is known, all of their thousand are
+    /// sent again: a report that has an id counts once.
     pub fn send(&self, records: &[Sent], pause: Duration) {
-        let mut commands = Commands::new(&self.cluster, &self.topics).expect("a producer");
-        for some in records.chunks(100) {
-            for sent in some {
-                commands.send(sent.partition, &sent.frame()).expect("a cluster that takes records");
+        let begun = Instant::now();
+        for thousand in records.chunks(1_000) {
+            while let Err(error) = self.send_once(thousand, pause) {
+                assert!(begun.elapsed() < HANG, "the cluster takes no records: {error}");
+                std::thread::sleep(Duration::from_millis(200));
             }
+        }
+    }
+
+    fn send_once(&self, records: &[Sent], pause: Duration) -> Result<(), ClusterError> {
+        let mut commands = Commands::new(&self.cluster, &self.topics)?;
+        for hundred in records.chunks(100) {
+            hundred.iter().try_for_each(|sent| commands.send(sent.partition, &sent.frame()))?;
             std::thread::sleep(pause);
         }
-        commands.flush(HANG).expect("a cluster that takes records");
+        commands.flush(HANG)
+    }
+
+    /// A report on its way.
+    pub fn report(&self, report: &EvalReport<'_>) -> Sent {
+        let mut payload = Vec::new();
+        report.put(&mut payload);
+        let first = self.layout.tasks[0].input;
+        let partition = first + Key::new(report.agent_id).partition(self.layout.report_partitions) as usize;
+        Sent { partition, key: report.agent_id.into(), kind: Kind::EvalReport as u32, time: report.timestamp, payload }
+    }
+
+    /// A Tick for every partition of reports and for the ledger.
+    pub fn ticks(&self, time: EventTime) -> Vec<Sent> {
+        let mut payload = Vec::new();
+        Tick { time }.put(&mut payload);
+        let partitions = ["eval.reports", "alloc.requests"].into_iter().filter_map(|topic| self.layout.all_of(topic)).flatten();
+        let tick = |partition| Sent { partition, key: "tick".into(), kind: Kind::Tick as u32, time, payload: payload.clone() };
+        partitions.map(tick).collect()
+    }
+
+    /// The log as it is now, copied into a directory of the test, which goes on from where it stood.
+    pub fn export(&self) -> Directory {
+        let directory = Directory::with_topology(self.directory.topology.clone());
+        self.export_into(&directory);
+        directory
+    }
+
+    /// The same into that directory.
+    pub fn export_into(&self, directory: &Directory) {
+        let call = merit(["log", "export", "--json", "--kafka", &self.brokers, "--topology"]).with([&directory.topology]);
+        call.with(["--data-dir"]).with([directory.data()]).ok();
+    }
+
+    /// Gives every record of some topics of a directory.
+    pub fn each_record(&self, of: &Directory, topics: &[&str], mut each: impl FnMut(&Frame<'_>)) {
+        let store = Store::open_to_read(&of.data()).expect("a directory");
+        for partition in topics.iter().filter_map(|topic| self.layout.all_of(topic)).flatten() {
+            let mut records = store.records(&self.layout.partitions[partition]);
+            while let Some((_, frame)) = records.next().expect("readable") {
+                each(&frame);
+            }
+        }
     }
 
     /// Waits until everything that was sent was consumed, with all that followed from it.

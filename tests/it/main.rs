@@ -20,6 +20,7 @@ mod http_once;
 mod http_operations;
 mod import;
 mod kafka_copies;
+mod kafka_faults;
 mod kafka_script;
 mod kill;
 mod lineage;
