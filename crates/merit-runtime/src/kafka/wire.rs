@@ -3,7 +3,7 @@
 //! | part of the message | holds |
 //! |---|---|
 //! | key | the record's key, UTF-8 |
-//! | timestamp | the record's time in milliseconds: for one from outside, when it was received |
+//! | timestamp | the record's time in milliseconds, 1 where it is before that: for one from outside, when it was received |
 //! | value | 0, schema id (u32, big-endian), Avro datum: the framing that clients of a schema registry know |
 //! | header `merit` | Avro datum of [`Envelope`]; a message of another producer has none |
 //!
@@ -32,9 +32,16 @@ datum! {
         stream: u32,
         /// Its place in that stream; 0 for a record from outside.
         sequence: u64,
+        /// Its time where no timestamp of Kafka can be that.
+        time: Option<EventTime>,
         /// What travels beside it.
         headers: Option<Headers<'a>>,
     }
+}
+
+/// The timestamp of a message. A client takes 0 for now, and what is before has another meaning or none.
+pub fn timestamp(time: EventTime) -> i64 {
+    time.0.max(1)
 }
 
 /// Buffers of messages on their way out.
@@ -52,7 +59,9 @@ impl Writer {
         self.value.extend_from_slice(&frame.kind.to_be_bytes());
         self.value.extend_from_slice(frame.payload);
         self.envelope.clear();
-        Envelope { hops: frame.hops, stream: frame.stream, sequence: frame.sequence, headers: frame.headers }.put(&mut self.envelope);
+        let Frame { hops, stream, sequence, time, headers, .. } = *frame;
+        let time = (time.0 != timestamp(time)).then_some(time);
+        Envelope { hops, stream, sequence, time, headers }.put(&mut self.envelope);
         let headers = OwnedHeaders::new_with_capacity(1).insert(Header { key: HEADER, value: Some(&self.envelope) });
         (&self.value, headers)
     }
@@ -119,11 +128,11 @@ fn of_parts<'m>(key: &'m [u8], bytes: &'m [u8], time: EventTime, envelope: Optio
     if framing[0] != 0 || u8::try_from(kind).ok().and_then(Kind::from_number).is_none() {
         return foreign("the value does not begin with 0 and the id of a schema");
     }
-    let outside = Envelope { hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, headers: None };
-    let Some(Envelope { hops, stream, sequence, headers }) = envelope.map_or(Some(outside), Envelope::decode) else {
+    let outside = Envelope { hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, time: None, headers: None };
+    let Some(Envelope { hops, stream, sequence, time: exact, headers }) = envelope.map_or(Some(outside), Envelope::decode) else {
         return foreign("the header `merit` cannot be read");
     };
-    Read::Record(Frame { kind, hops, stream, sequence, time, key, headers, payload })
+    Read::Record(Frame { kind, hops, stream, sequence, time: exact.unwrap_or(time), key, headers, payload })
 }
 
 #[cfg(test)]
@@ -144,13 +153,20 @@ mod tests {
             payload: &payload,
         };
         let mut writer = Writer::default();
-        let (value, headers) = writer.write(&frame);
-        let value = value.to_vec();
-        let envelope = headers.get(0).value.map(<[u8]>::to_vec);
-        match of_parts(b"agent", &value, EventTime(5), envelope.as_deref()) {
-            Read::Record(read) => assert_eq!(read, frame),
-            _ => panic!("a record"),
+        for time in [EventTime(5), EventTime(1), EventTime::EPOCH, EventTime(-1), EventTime::MIN, EventTime::LATEST] {
+            let frame = Frame { time, ..frame };
+            let (value, headers) = writer.write(&frame);
+            let value = value.to_vec();
+            let envelope = headers.get(0).value.map(<[u8]>::to_vec);
+            let stamped = timestamp(time);
+            assert!(stamped > 0, "{time:?}");
+            match of_parts(b"agent", &value, EventTime(stamped), envelope.as_deref()) {
+                Read::Record(read) => assert_eq!(read, frame),
+                _ => panic!("a record"),
+            }
         }
+        let (value, _) = writer.write(&frame);
+        let value = value.to_vec();
         let outside = of_parts(b"agent", &value, EventTime(5), None);
         assert!(matches!(outside, Read::Record(read) if read.is_outside() && read.payload == payload));
         for (key, value) in [(&b"agent"[..], &b"{}"[..]), (b"agent", b""), (&[0xff], &value), (b"agent", &[0, 0, 0, 0, 250, 1])] {
