@@ -74,6 +74,24 @@ pub enum RuntimeError {
         /// The directory.
         path: PathBuf,
     },
+    /// The log in it is a copy of one on Kafka, which is written there.
+    #[error("{path:?} holds a copy of the log of {of}")]
+    IsMirror {
+        /// The directory.
+        path: PathBuf,
+        /// That log.
+        of: String,
+    },
+    /// The log in it is not the one that is to be copied there.
+    #[error("{path:?} holds {found}, not the log of {wanted}")]
+    OtherLog {
+        /// The directory.
+        path: PathBuf,
+        /// What is in it.
+        found: String,
+        /// What was to be copied.
+        wanted: String,
+    },
     /// There is no backup.
     #[error("there is no backup at {path:?}")]
     BackupMissing {
@@ -210,6 +228,8 @@ impl RuntimeError {
             RuntimeError::Store { .. } => code::STORE_FAILED,
             RuntimeError::NotEmpty { .. } => code::DIRECTORY_NOT_EMPTY,
             RuntimeError::IsBackup { .. } => code::DIRECTORY_IS_BACKUP,
+            RuntimeError::IsMirror { .. } => code::DIRECTORY_IS_MIRROR,
+            RuntimeError::OtherLog { .. } => code::DIRECTORY_OF_OTHER_LOG,
             RuntimeError::BackupMissing { .. } => code::BACKUP_MISSING,
             RuntimeError::BackupDamaged { .. } => code::BACKUP_DAMAGED,
             RuntimeError::Damaged { .. } => code::STORE_DAMAGED,

@@ -177,7 +177,9 @@ impl Fold {
         let mut folded = 0;
         let mut of = 0;
         for (position, partition) in self.positions.iter().zip(&self.layout.partitions) {
-            of += position.map_or(Ok(0), |position| Ok(store.end(partition)?.saturating_sub(position.max(store.start(partition)))))?;
+            if let Some(position) = position {
+                of += store.end(partition)?.saturating_sub((*position).max(store.start(partition)));
+            }
         }
         progress(folded, of);
         let all = 0..self.positions.len();

@@ -177,7 +177,7 @@ impl Engine {
         options: Options,
     ) -> Result<Engine, RuntimeError> {
         let layout = Arc::new(Layout::new(topology, registered));
-        let store = Arc::new(Store::open(path, options.sync)?);
+        let store = Arc::new(Store::open_own(path, options.sync)?);
         let is_upgraded = recovery::is_upgraded(&store, options.logic_version)?;
         let recovered = recovery::recover(&store, &layout, &signer, None).map_err(|error| store.cause(error))?;
         Failpoint::Recovered.pass();
@@ -202,7 +202,7 @@ impl Engine {
     ) -> Result<Begun, RuntimeError> {
         let layout = Arc::new(Layout::new(topology, registered));
         let options = Options::default();
-        let store = Arc::new(Store::open(path, options.sync)?);
+        let store = Arc::new(Store::open_own(path, options.sync)?);
         recovery::is_upgraded(&store, options.logic_version)?;
         let difference = match recovery::recover(&store, &layout, &signer, None) {
             Err(RuntimeError::Difference(found)) if format!("{}/{}", found.topic, found.partition) == partition => *found,
