@@ -14,6 +14,7 @@ pub mod kafka;
 pub mod key;
 pub mod layout;
 pub mod lineage;
+pub mod processed;
 pub mod pruned;
 pub mod sim;
 pub mod store;

@@ -12,6 +12,7 @@ mod prune;
 mod recovery;
 mod replay;
 
+pub(crate) use log::{BATCH_BYTES, ends_row};
 pub(crate) use replay::{Differing, describe, first_difference};
 
 pub use appender::Appender;
