@@ -3,6 +3,7 @@
 # FOLDER (.kafka in the clone) keeps data, logs and pids, and remembers the number of brokers and their ports.
 # Brokers listen on FIRST_PORT (9092) and the ports behind it, their controllers on as many behind those; all on 127.0.0.1.
 # `start` starts every broker that does not run; `stop` ends those that do; `status` exits with 0 if all run.
+# Kafka's own tools: java -cp 'FOLDER/jars/*' org.apache.kafka.tools.TopicCommand --bootstrap-server 127.0.0.1:9092 --list
 set -euo pipefail
 
 fail() { echo "kafka.sh: $1" >&2; exit "${2:-1}"; }
@@ -46,7 +47,7 @@ fetch() {
     install_packages "${missing[@]}"
     local java
     java=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
-    [ "${java:-0}" -ge 17 ] || fail "Apache Kafka $version needs Java 17, and $(command -v java) is ${java:-none}: install openjdk-17-jre-headless or newer"
+    [ "${java:-0}" -ge 17 ] || fail "Apache Kafka $version needs Java 17 or newer, and $(command -v java) is ${java:-none}: put a newer one first in PATH"
     if ! cmp -s scripts/kafka/pom.xml "$jars/pom.xml"; then
         echo "fetching Apache Kafka $version into $jars" >&2
         rm -rf "$jars.part" "$jars"
@@ -57,20 +58,19 @@ fetch() {
         }
         cp scripts/kafka/pom.xml "$jars.part/pom.xml"
         mv "$jars.part" "$jars"
+        rm "$jars.log"
     fi
     exec 8>&-
 }
 
-# What the folder remembers, or what the call says. A controller's vote counts brokers: their number is for ever.
+# What the folder remembers, or what the call says. Every broker has a vote as a controller, so their number stays.
 recall() {
     local kept_brokers='' kept_port=''
-    if [ -f "$folder/cluster" ]; then
-        read -r kept_brokers kept_port identity <"$folder/cluster"
-    fi
-    brokers=${brokers:-${kept_brokers:-1}} port=${port:-${kept_port:-9092}}
+    identity=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d =)
+    [ ! -f "$folder/cluster" ] || read -r kept_brokers kept_port identity <"$folder/cluster"
+    brokers=${brokers:-${kept_brokers:-1}} port=${port:-${kept_port:-9092}} port_before=${kept_port:-$port}
     [ "$brokers" = "${kept_brokers:-$brokers}" ] ||
         fail "$folder holds a cluster of $kept_brokers: leave out --brokers, or name another folder with --dir" 2
-    moved=$([ "$port" = "${kept_port:-$port}" ] || echo "$kept_port")
 }
 
 address() { echo "127.0.0.1:$((port + $1 - 1))"; }
@@ -115,55 +115,62 @@ log.cleaner.dedupe.buffer.size=33554432
 EOF
 }
 
-# Becomes broker $1, whose folder is formatted where it is new.
+# Becomes broker $1, whose folder is formatted where it is new. Others wait until then: its command line does not name the folder before.
 become() {
     cd "$folder/broker-$1"
     local options=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Dlog4j2.configurationFile="$log4j" -cp "$jars/*")
     [ -f data/meta.properties ] || java -Xmx64m "${options[@]}" kafka.tools.StorageTool format -t "$identity" -c server.properties
-    exec setsid java -Xmx256m -XX:+ExitOnOutOfMemoryError "${options[@]}" kafka.Kafka "$PWD/server.properties"
+    exec setsid java -Xmx256m -XX:+ExitOnOutOfMemoryError "${options[@]}" kafka.Kafka "$PWD/server.properties" 9>&-
 }
 
 start() {
-    local log4j="$PWD/scripts/kafka/log4j2.properties" missing=() n log address
-    local -A begins pids
-    mapfile -t up < <(running)
-    [ -z "$moved" ] || [ "${#up[@]}" -eq 0 ] ||
-        fail "the brokers of $folder run from port $moved: leave out --port, or stop them first with $again stop" 2
+    local log4j="$PWD/scripts/kafka/log4j2.properties" missing=() begins=() pids=() n log address
     for ((n = 1; n <= brokers; n++)); do
-        runs "$n" && continue
-        missing+=("$n")
+        if runs "$n"; then
+            [ "$port" = "$port_before" ] ||
+                fail "the brokers of $folder run from port $port_before: leave out --port, or stop them first with $again stop" 2
+        else
+            missing+=("$n")
+        fi
+    done
+    [ "${#missing[@]}" -gt 0 ] || { echo "$(counted "$brokers") already running"; return; }
+    for n in "${missing[@]}"; do
         for address in "$(address "$n")" "$(controller "$n")"; do
             ! (exec 3<>"/dev/tcp/${address/://}") 2>/dev/null ||
                 fail "port ${address#*:} is taken by another process: end that one, or choose other ports with --port"
         done
     done
-    [ "${#missing[@]}" -gt 0 ] || { echo "$(counted "$brokers") already running"; return; }
 
-    echo "$brokers $port $identity" >"$folder/cluster"
+    echo "$brokers $port $identity" >"$folder/cluster.part"
+    mv "$folder/cluster.part" "$folder/cluster"
+    ln -sfn "$jars" "$folder/jars"
     for n in "${missing[@]}"; do
-        log="$folder/broker-$n/log"
         mkdir -p "$folder/broker-$n"
         settings "$n" >"$folder/broker-$n/server.properties"
+        log="$folder/broker-$n/log"
         touch "$log"
-        begins[$n]=$(($(stat -c %s "$log") + 1))
-        (become "$n") </dev/null >>"$log" 2>&1 9>&- &
-        pids[$n]=$!
+        begins[n]=$(($(stat -c %s "$log") + 1))
+        (become "$n") </dev/null >>"$log" 2>&1 &
+        pids[n]=$!
         echo "$!" >"$folder/broker-$n/pid"
     done
-    local limit=$((SECONDS + ready_within))
-    for n in "${missing[@]}"; do
-        log="$folder/broker-$n/log"
-        until tail -c "+${begins[$n]}" "$log" | grep 'Kafka Server started' >/dev/null; do
-            if ! kill -0 "${pids[$n]}" 2>/dev/null || [ "$SECONDS" -ge "$limit" ]; then
-                local how="ended"
-                ! kill -0 "${pids[$n]}" 2>/dev/null || how="is not ready after $ready_within s"
-                echo "end of $log:" >&2
-                tail -c "+${begins[$n]}" "$log" | tail -n 20 >&2
-                end "${missing[@]}"
-                fail "broker $n $how; the log above says why"
+
+    local limit=$((SECONDS + ready_within)) waiting=1 how
+    while [ "$waiting" -eq 1 ]; do
+        waiting=0
+        for n in "${missing[@]}"; do
+            log="$folder/broker-$n/log" how=''
+            ! tail -c "+${begins[n]}" "$log" | grep 'Kafka Server started' >/dev/null || continue
+            kill -0 "${pids[n]}" 2>/dev/null || how="ended before it was ready"
+            [ "$SECONDS" -lt "$limit" ] || how="is not ready after $ready_within s"
+            if [ -n "$how" ]; then
+                tail -c "+${begins[n]}" "$log" | grep -v $'^\tat ' | tail -n 20 >&2 || true
+                kill -KILL "${pids[@]}" 2>/dev/null || true
+                fail "broker $n $how: mend what the end of its log, above, says, and start again; the whole is in $log"
             fi
-            sleep 0.1
+            waiting=1
         done
+        [ "$waiting" -eq 0 ] || sleep 0.2
     done
     echo "$(counted "$brokers") running, data in $folder"
 }
@@ -197,23 +204,22 @@ status() {
     return "$all"
 }
 
-if [ "$command" = start ]; then
-    fetch
-    mkdir -p "$folder"
-elif [ ! -f "$folder/cluster" ]; then
-    echo "no broker was ever started in $folder; $again start starts one"
-    [ "$command" = stop ]
-    exit
-fi
+case "$command" in
+    start) fetch; mkdir -p "$folder" ;;
+    stop | status)
+        if [ ! -f "$folder/cluster" ]; then
+            echo "no broker was ever started in $folder; $again start starts one"
+            [ "$command" = stop ] && exit 0 || exit 1
+        fi ;;
+esac
 # A start and a stop of one folder wait for each other.
 [ "$command" = status ] || { exec 9>"$folder/lock"; flock 9; }
-identity=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d =)
 recall
 case "$command" in
     start) start; echo "bootstrap.servers=$(bootstrap)" ;;
     stop)
         mapfile -t up < <(running)
         end "${up[@]}"
-        [ "${#up[@]}" -eq 0 ] && echo "no broker running" || echo "$(counted "${#up[@]}") stopped" ;;
+        if [ "${#up[@]}" -eq 0 ]; then echo "no broker running"; else echo "$(counted "${#up[@]}") stopped"; fi ;;
     status) status && echo "bootstrap.servers=$(bootstrap)" ;;
 esac
