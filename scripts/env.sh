@@ -1,9 +1,8 @@
-# Set-up that every script shares: tools of the system, one build cache outside the clone, RocksDB built once.
+# Set-up of every script that builds Merit: tools of the system, RocksDB built once.
 # Sourced, not run.
 
-cache="${MERIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/merit}"
+. scripts/system.sh
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
-mkdir -p "$cache"
 
 need_packages() {
     local missing=()
@@ -12,12 +11,7 @@ need_packages() {
     command -v strace >/dev/null || missing+=(strace)
     command -v curl >/dev/null || missing+=(curl)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-    [ "${#missing[@]}" -eq 0 ] && return
-    echo "installing ${missing[*]}" >&2
-    local as_root=()
-    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-    "${as_root[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "${missing[@]}" >/dev/null
+    install_packages "${missing[@]}"
 }
 
 # RocksDB is C++ and takes most of a cold build. Cargo builds it again whenever a feature of an unrelated crate moves,

@@ -1,0 +1,225 @@
+#!/usr/bin/env bash
+# A real Apache Kafka on this machine: scripts/kafka.sh start|stop|status [--brokers 1|3] [--dir FOLDER] [--port FIRST_PORT]
+# FOLDER (.kafka in the clone) keeps data, logs and pids, and remembers the number of brokers and their ports.
+# Brokers listen on FIRST_PORT (9092) and the ports behind it, their controllers on as many behind those; all on 127.0.0.1.
+# `start` starts every broker that does not run; `stop` ends those that do; `status` exits with 0 if all run.
+# Kafka's own tools: java -cp 'FOLDER/jars/*' org.apache.kafka.tools.TopicCommand --bootstrap-server 127.0.0.1:9092 --list
+set -euo pipefail
+
+fail() { echo "kafka.sh: $1" >&2; exit "${2:-1}"; }
+usage() { fail "$1; usage: scripts/kafka.sh start|stop|status [--brokers 1|3] [--dir FOLDER] [--port FIRST_PORT]" 2; }
+
+command='' brokers='' folder='' port=''
+while [ $# -gt 0 ]; do
+    case "$1" in
+        start | stop | status) [ -z "$command" ] || usage "two commands, $command and $1"; command=$1; shift ;;
+        --brokers | --dir | --port)
+            [ -n "${2:-}" ] || usage "$1 needs a value"
+            case "$1" in --brokers) brokers=$2 ;; --dir) folder=$2 ;; --port) port=$2 ;; esac
+            shift 2 ;;
+        *) usage "unknown argument $1" ;;
+    esac
+done
+[ -n "$command" ] || usage "no command"
+[[ -z "$brokers" || "$brokers" =~ ^[13]$ ]] || usage "--brokers is 1 or 3, not $brokers"
+[[ -z "$port" || "$port" =~ ^[1-9][0-9]{0,4}$ && "$port" -ge 1024 && "$port" -le 65530 ]] || usage "--port is 1024 to 65530, not $port"
+
+[ -z "$folder" ] || folder=$(realpath -m -- "$folder")
+cd "$(dirname "$0")/.."
+folder=${folder:-$PWD/.kafka}
+again="scripts/kafka.sh"
+[ "$folder" = "$PWD/.kafka" ] || again+=" --dir $folder"
+
+# Seconds until a start has failed, and until a broker that was told to end is killed.
+ready_within=120 ended_within=20
+
+. scripts/system.sh
+version=$(sed -n 's|.*<kafka.version>\(.*\)</kafka.version>.*|\1|p' scripts/kafka/pom.xml)
+jars="$cache/kafka-$version"
+
+# Java and the jars, fetched once for every clone.
+fetch() {
+    exec 8>"$jars.lock"
+    flock 8
+    local missing=()
+    command -v java >/dev/null || missing+=(default-jre-headless)
+    cmp -s scripts/kafka/pom.xml "$jars/pom.xml" || command -v mvn >/dev/null || missing+=(maven)
+    install_packages "${missing[@]}"
+    local java
+    java=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
+    [ "${java:-0}" -ge 17 ] || fail "Apache Kafka $version needs Java 17 or newer, and $(command -v java) is ${java:-none}: put a newer one first in PATH"
+    if ! cmp -s scripts/kafka/pom.xml "$jars/pom.xml"; then
+        echo "fetching Apache Kafka $version into $jars" >&2
+        rm -rf "$jars.part" "$jars"
+        mvn --quiet --batch-mode --strict-checksums --file scripts/kafka/pom.xml dependency:copy-dependencies \
+            -DincludeScope=runtime -DoutputDirectory="$jars.part" >"$jars.log" 2>&1 || {
+            tail -n 20 "$jars.log" >&2
+            fail "could not fetch Apache Kafka $version; the lines above say why: mend it, and start again"
+        }
+        cp scripts/kafka/pom.xml "$jars.part/pom.xml"
+        mv "$jars.part" "$jars"
+        rm "$jars.log"
+    fi
+    exec 8>&-
+}
+
+# What the folder remembers, or what the call says. Every broker has a vote as a controller, so their number stays.
+recall() {
+    local kept_brokers='' kept_port=''
+    identity=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d =)
+    [ ! -f "$folder/cluster" ] || read -r kept_brokers kept_port identity <"$folder/cluster"
+    brokers=${brokers:-${kept_brokers:-1}} port=${port:-${kept_port:-9092}} port_before=${kept_port:-$port}
+    [ "$brokers" = "${kept_brokers:-$brokers}" ] ||
+        fail "$folder holds a cluster of $kept_brokers: leave out --brokers, or name another folder with --dir" 2
+}
+
+address() { echo "127.0.0.1:$((port + $1 - 1))"; }
+controller() { echo "127.0.0.1:$((port + brokers + $1 - 1))"; }
+pid_of() { cat "$folder/broker-$1/pid" 2>/dev/null; }
+# Whether the process of a broker lives. Its pid may be another's by now, so the command line has to name the folder.
+runs() {
+    local pid
+    pid=$(pid_of "$1") && tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -xF "$folder/broker-$1/server.properties" >/dev/null
+}
+running() { for ((n = 1; n <= brokers; n++)); do ! runs "$n" || echo "$n"; done; }
+bootstrap() { for ((n = 1; n <= brokers; n++)); do address "$n"; done | paste -sd,; }
+voters() { for ((n = 1; n <= brokers; n++)); do echo "$n@$(controller "$n")"; done | paste -sd,; }
+counted() { [ "$1" -eq 1 ] && echo "1 broker" || echo "$1 brokers"; }
+
+settings() {
+    local copies=$((brokers == 1 ? 1 : 3)) in_sync=$((brokers == 1 ? 1 : 2))
+    cat <<EOF
+process.roles=broker,controller
+node.id=$1
+controller.quorum.voters=$(voters)
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://$(address "$1"),CONTROLLER://$(controller "$1")
+log.dirs=data
+auto.create.topics.enable=false
+default.replication.factor=$copies
+min.insync.replicas=$in_sync
+unclean.leader.election.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=$copies
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=$copies
+transaction.state.log.min.isr=$in_sync
+group.initial.rebalance.delay.ms=0
+# A record expires by its own time: one of a replay would be gone at once.
+log.retention.ms=-1
+# A broker that was killed is missed after 3 s, not after 9.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+# 128 MiB by default, more than a small heap has to spare; 32 MiB are 1.2 million keys a pass.
+log.cleaner.dedupe.buffer.size=33554432
+EOF
+}
+
+# Becomes broker $1, whose folder is formatted where it is new. Others wait until then: its command line does not name the folder before.
+become() {
+    cd "$folder/broker-$1"
+    local options=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Dlog4j2.configurationFile="$log4j" -cp "$jars/*")
+    [ -f data/meta.properties ] || java -Xmx64m "${options[@]}" kafka.tools.StorageTool format -t "$identity" -c server.properties
+    exec setsid java -Xmx256m -XX:+ExitOnOutOfMemoryError "${options[@]}" kafka.Kafka "$PWD/server.properties" 9>&-
+}
+
+start() {
+    local log4j="$PWD/scripts/kafka/log4j2.properties" missing=() begins=() pids=() n log address
+    for ((n = 1; n <= brokers; n++)); do
+        if runs "$n"; then
+            [ "$port" = "$port_before" ] ||
+                fail "the brokers of $folder run from port $port_before: leave out --port, or stop them first with $again stop" 2
+        else
+            missing+=("$n")
+        fi
+    done
+    [ "${#missing[@]}" -gt 0 ] || { echo "$(counted "$brokers") already running"; return; }
+    for n in "${missing[@]}"; do
+        for address in "$(address "$n")" "$(controller "$n")"; do
+            ! (exec 3<>"/dev/tcp/${address/://}") 2>/dev/null ||
+                fail "port ${address#*:} is taken by another process: end that one, or choose other ports with --port"
+        done
+    done
+
+    echo "$brokers $port $identity" >"$folder/cluster.part"
+    mv "$folder/cluster.part" "$folder/cluster"
+    ln -sfn "$jars" "$folder/jars"
+    for n in "${missing[@]}"; do
+        mkdir -p "$folder/broker-$n"
+        settings "$n" >"$folder/broker-$n/server.properties"
+        log="$folder/broker-$n/log"
+        touch "$log"
+        begins[n]=$(($(stat -c %s "$log") + 1))
+        (become "$n") </dev/null >>"$log" 2>&1 &
+        pids[n]=$!
+        echo "$!" >"$folder/broker-$n/pid"
+    done
+
+    local limit=$((SECONDS + ready_within)) waiting=1 how
+    while [ "$waiting" -eq 1 ]; do
+        waiting=0
+        for n in "${missing[@]}"; do
+            log="$folder/broker-$n/log" how=''
+            ! tail -c "+${begins[n]}" "$log" | grep 'Kafka Server started' >/dev/null || continue
+            kill -0 "${pids[n]}" 2>/dev/null || how="ended before it was ready"
+            [ "$SECONDS" -lt "$limit" ] || how="is not ready after $ready_within s"
+            if [ -n "$how" ]; then
+                tail -c "+${begins[n]}" "$log" | grep -v $'^\tat ' | tail -n 20 >&2 || true
+                kill -KILL "${pids[@]}" 2>/dev/null || true
+                fail "broker $n $how: mend what the end of its log, above, says, and start again; the whole is in $log"
+            fi
+            waiting=1
+        done
+        [ "$waiting" -eq 0 ] || sleep 0.2
+    done
+    echo "$(counted "$brokers") running, data in $folder"
+}
+
+# Ends the given brokers: tells them all, and kills what has not ended within the limit.
+end() {
+    local n limit=$((SECONDS + ended_within))
+    for n in "$@"; do
+        # One that is held by SIGSTOP hears nothing before it goes on.
+        ! runs "$n" || { kill -TERM "$(pid_of "$n")"; kill -CONT "$(pid_of "$n")"; } 2>/dev/null || true
+    done
+    for n in "$@"; do
+        while runs "$n"; do
+            [ "$SECONDS" -lt "$limit" ] || kill -KILL "$(pid_of "$n")" 2>/dev/null || true
+            sleep 0.1
+        done
+        rm -f "$folder/broker-$n/pid"
+    done
+}
+
+status() {
+    local n all=0
+    for ((n = 1; n <= brokers; n++)); do
+        if runs "$n"; then
+            echo "broker $n  $(address "$n")  pid $(pid_of "$n")  running"
+        else
+            echo "broker $n  $(address "$n")  not running"
+            all=1
+        fi
+    done
+    return "$all"
+}
+
+case "$command" in
+    start) fetch; mkdir -p "$folder" ;;
+    stop | status)
+        if [ ! -f "$folder/cluster" ]; then
+            echo "no broker was ever started in $folder; $again start starts one"
+            [ "$command" = stop ] && exit 0 || exit 1
+        fi ;;
+esac
+# A start and a stop of one folder wait for each other.
+[ "$command" = status ] || { exec 9>"$folder/lock"; flock 9; }
+recall
+case "$command" in
+    start) start; echo "bootstrap.servers=$(bootstrap)" ;;
+    stop)
+        mapfile -t up < <(running)
+        end "${up[@]}"
+        if [ "${#up[@]}" -eq 0 ]; then echo "no broker running"; else echo "$(counted "${#up[@]}") stopped"; fi ;;
+    status) status && echo "bootstrap.servers=$(bootstrap)" ;;
+esac
