@@ -4,13 +4,10 @@
 //! yet, and some outputs at its end may come of inputs behind it. Where every input before an offset was processed, and none from
 //! another on, all outputs can be told to be there or not.
 
+use crate::RuntimeError;
 use crate::layout::Layout;
 use crate::store::Store;
-use crate::RuntimeError;
 use merit_core::{Datum, List, datum};
-
-/// The row of the meta family that says so.
-const ROW: &str = "processed";
 
 datum! {
     /// The inputs of one task.
@@ -48,6 +45,9 @@ pub struct Span {
 pub struct Processed(pub Vec<Span>);
 
 impl Processed {
+    /// The row of the meta family that says so.
+    pub(crate) const ROW: &str = "processed";
+
     /// Nothing is known of any task.
     pub fn unknown(layout: &Layout) -> Processed {
         Processed(vec![Span::default(); layout.tasks.len()])
@@ -55,10 +55,15 @@ impl Processed {
 
     /// What a directory says.
     pub fn of(store: &Store, layout: &Layout) -> Result<Processed, RuntimeError> {
+        Processed::decode(store.meta(Processed::ROW)?.as_deref(), layout)
+    }
+
+    /// What its row says, if there is one.
+    pub(crate) fn decode(row: Option<&[u8]>, layout: &Layout) -> Result<Processed, RuntimeError> {
         let mut processed = Processed::unknown(layout);
-        let Some(bytes) = store.meta(ROW)? else { return Ok(processed) };
+        let Some(row) = row else { return Ok(processed) };
         let unreadable = || RuntimeError::Store { attempt: "read", cause: "the row of what was processed is not one".into() };
-        for SpanRow { topic, partition, from, to } in ProcessedRow::decode(&bytes).ok_or_else(unreadable)?.spans.iter() {
+        for SpanRow { topic, partition, from, to } in ProcessedRow::decode(row).ok_or_else(unreadable)?.spans.iter() {
             let task = layout.find(topic, partition).and_then(|at| layout.partitions[at].reader);
             if let Some(span) = task.and_then(|task| processed.0.get_mut(task)) {
                 *span = Span { from, to };
@@ -76,6 +81,6 @@ impl Processed {
         let spans: Vec<SpanRow<'_>> = spans.collect();
         let mut bytes = Vec::new();
         ProcessedRow { spans: List::Slice(&spans) }.put(&mut bytes);
-        (ROW.into(), bytes)
+        (Processed::ROW.into(), bytes)
     }
 }

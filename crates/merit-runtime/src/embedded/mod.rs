@@ -5,6 +5,7 @@
 //! neither their size nor a crash between them can change a record.
 
 mod appender;
+mod by_task;
 mod committer;
 pub mod live;
 mod log;

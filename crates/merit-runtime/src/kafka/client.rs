@@ -40,6 +40,8 @@ pub(super) enum Role<'a> {
     Transactional(&'a str),
     /// Writes commands, each by itself, once.
     Commands,
+    /// Writes a log that was copied, once and in order.
+    Restore,
 }
 
 impl Cluster {
@@ -84,6 +86,12 @@ impl Cluster {
                 writing(&mut config);
                 config.set("enable.idempotence", "true");
                 config.set("message.timeout.ms", millis(CALL));
+            }
+            Role::Restore => {
+                writing(&mut config);
+                config.set("enable.idempotence", "true");
+                // A broker that starts again meanwhile is waited for.
+                config.set("message.timeout.ms", "60000");
             }
         }
         config

@@ -33,6 +33,26 @@ pub enum ClusterError {
         /// The partition in it.
         partition: i32,
     },
+    /// A topic that a log is to be written into holds records.
+    #[error("{topic}/{partition} is not empty")]
+    NotEmpty {
+        /// The topic.
+        topic: String,
+        /// The partition in it.
+        partition: i32,
+    },
+    /// A record of a log that is written into topics got another offset than it has.
+    #[error("a record got offset {found} of {topic}/{partition}, and {due} is due")]
+    OffsetDiffers {
+        /// The topic.
+        topic: String,
+        /// The partition in it.
+        partition: i32,
+        /// What it got.
+        found: u64,
+        /// What it has in the log.
+        due: u64,
+    },
     /// Another process has the same instance name.
     #[error("another process has taken over as instance {instance:?}")]
     Fenced {
@@ -48,6 +68,8 @@ impl ClusterError {
             ClusterError::Call { .. } => code::CLUSTER_FAILED,
             ClusterError::OffsetGone { .. } => code::CLUSTER_OFFSET_GONE,
             ClusterError::PartitionMissing { .. } => code::CLUSTER_PARTITION_MISSING,
+            ClusterError::NotEmpty { .. } => code::CLUSTER_NOT_EMPTY,
+            ClusterError::OffsetDiffers { .. } => code::CLUSTER_OFFSET_DIFFERS,
             ClusterError::Fenced { .. } => code::CLUSTER_FENCED,
         }
     }

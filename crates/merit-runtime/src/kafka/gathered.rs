@@ -1,11 +1,11 @@
 //! Messages on their way into batches of the log.
 
 use super::wire::Read;
+use crate::RuntimeError;
 use crate::embedded::{BATCH_BYTES, Batches, ends_row};
 use crate::frame::Frame;
 use crate::layout::Layout;
 use crate::store::Store;
-use crate::RuntimeError;
 use merit_core::record::LogEnds;
 use merit_core::{Datum, EventTime, List, datum};
 use std::collections::BTreeMap;

@@ -24,7 +24,8 @@ impl Group {
     /// brokers have forgotten it.
     pub(super) fn processed(&self, partitions: &[usize]) -> Result<Vec<Option<u64>>, ClusterError> {
         let failed = ClusterError::call("ask how far the group has come");
-        let found = self.consumer.committed_offsets(self.list(partitions.iter().map(|at| (*at, Offset::Invalid))), CALL).map_err(&failed)?;
+        let found =
+            self.consumer.committed_offsets(self.list(partitions.iter().map(|at| (*at, Offset::Invalid))), CALL).map_err(&failed)?;
         let offset = |partition: &usize| {
             let (topic, number) = self.topics.place(*partition);
             let Some(found) = found.find_partition(topic, number) else { return Ok(None) };

@@ -10,12 +10,13 @@ use super::group::Group;
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
 use super::wire;
-use crate::RuntimeError;
 use crate::embedded::{BATCH_BYTES, Batches, Committed};
 use crate::layout::Layout;
 use crate::processed::{Processed, Span};
 use crate::store::{Commit, Mirrored, Store};
+use crate::{RuntimeError, archive};
 use rdkafka::message::BorrowedMessage;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -146,6 +147,34 @@ impl Source {
         rows.push(self.processed.row(&self.layout));
         write(batches, rows)
     }
+}
+
+/// Fails where the cluster does not answer, or has not every partition.
+pub fn reach(cluster: &Cluster, topics: &Arc<Topics>) -> Result<(), RuntimeError> {
+    let reader = Reader::new(cluster, topics, &LastError::default())?;
+    reader.cluster_id()?;
+    Ok((0..topics.logs()).try_for_each(|at| reader.end(at).map(drop))?)
+}
+
+/// Copies the log of a cluster, as it is now, into a file that is not there yet. `progress` is told how many offsets were passed, and of how many.
+pub fn export(
+    cluster: &Cluster,
+    layout: &Arc<Layout>,
+    topics: &Arc<Topics>,
+    path: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<(), RuntimeError> {
+    let mut source = Source::new(cluster, layout, topics)?;
+    let of = source.name(cluster)?;
+    archive::write(path, |writer| {
+        let mut ends = MetaRows::new();
+        let mut write = |batches: Batches, rows| {
+            ends = rows;
+            writer.batches(&batches, &layout.partitions)
+        };
+        source.catch_up(&mut write, &mut progress)?;
+        writer.mirrored(&of, layout, ends)
+    })
 }
 
 /// A copy in a directory.

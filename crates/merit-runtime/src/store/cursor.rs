@@ -60,6 +60,11 @@ impl<'s> Cursor<'s> {
         }
     }
 
+    /// Passes what is before an offset.
+    pub fn pass(&mut self, offset: u64) {
+        self.from = self.from.max(offset);
+    }
+
     /// The offset of the next record.
     pub fn position(&self) -> u64 {
         self.next.max(self.from)

@@ -10,9 +10,6 @@ use merit_core::{Datum, datum};
 use std::fmt;
 use std::path::Path;
 
-/// The row of the meta family that says so.
-const ROW: &str = "cluster";
-
 datum! {
     /// That row.
     MirroredRow<'a> {
@@ -30,6 +27,25 @@ pub struct Mirrored {
     pub cluster: String,
     /// Name of its application there.
     pub application: String,
+}
+
+impl Mirrored {
+    /// The row of the meta family that says so.
+    pub(crate) const ROW: &str = "cluster";
+
+    /// What that row says, if there is one.
+    pub(crate) fn decode(row: Option<&[u8]>) -> Result<Option<Mirrored>, RuntimeError> {
+        let unreadable = || RuntimeError::Store { attempt: "read", cause: "the row of the cluster is not one".into() };
+        let row = row.map(|row| MirroredRow::decode(row).ok_or_else(unreadable)).transpose()?;
+        Ok(row.map(|MirroredRow { cluster, application }| Mirrored { cluster: cluster.into(), application: application.into() }))
+    }
+
+    /// Rows of the meta family that make a log its copy.
+    pub(crate) fn rows(&self, layout: &Layout) -> Vec<(String, Vec<u8>)> {
+        let mut row = Vec::new();
+        MirroredRow { cluster: &self.cluster, application: &self.application }.put(&mut row);
+        vec![(Mirrored::ROW.into(), row), ("layout".into(), layout.structure().into_bytes())]
+    }
 }
 
 impl fmt::Display for Mirrored {
@@ -66,10 +82,7 @@ impl Store {
             Some(found) => Err(other(found.to_string())),
             None if self.meta("ends")?.is_some() => Err(other("a log that was written here".into())),
             None => {
-                let mut row = Vec::new();
-                MirroredRow { cluster: &of.cluster, application: &of.application }.put(&mut row);
-                let meta = vec![(ROW.into(), row), ("layout".into(), layout.structure().into_bytes())];
-                self.commit(&mut Commit { meta, ..Commit::default() }, &layout.partitions)?;
+                self.commit(&mut Commit { meta: of.rows(layout), ..Commit::default() }, &layout.partitions)?;
                 self.mirrored.get_or_init(|| of.clone());
                 Ok(())
             }
@@ -77,10 +90,8 @@ impl Store {
     }
 
     pub(super) fn with_mirrored(self) -> Result<Store, RuntimeError> {
-        if let Some(bytes) = self.meta(ROW)? {
-            let unreadable = || RuntimeError::Store { attempt: "read", cause: "the row of the cluster is not one".into() };
-            let MirroredRow { cluster, application } = MirroredRow::decode(&bytes).ok_or_else(unreadable)?;
-            self.mirrored.get_or_init(|| Mirrored { cluster: cluster.into(), application: application.into() });
+        if let Some(of) = Mirrored::decode(self.meta(Mirrored::ROW)?.as_deref())? {
+            self.mirrored.get_or_init(|| of);
         }
         Ok(self)
     }
