@@ -21,6 +21,7 @@ mod http_operations;
 mod import;
 mod kafka_copies;
 mod kafka_faults;
+mod kafka_log;
 mod kafka_script;
 mod kill;
 mod lineage;
