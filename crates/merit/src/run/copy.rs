@@ -40,16 +40,19 @@ impl Run {
         let parts = Parts { cluster, instance, in_force, layout: Arc::clone(&layout), signer, store, runtime: topology.runtime };
         let (ended, end) = sync_channel(1);
         let stop = ended.clone();
-        let worker = Worker::start(parts, move |event| tell(&layout, event), move || drop(ended.try_send(())))?;
+        let end_of_copy = move || {
+            let _ = ended.try_send(());
+        };
+        let worker = Worker::start(parts, move |event| tell(&layout, event), end_of_copy)?;
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a signal");
                 terminate.recv().await;
             });
-            drop(stop.try_send(()));
+            let _ = stop.try_send(());
         });
-        drop(end.recv());
+        let _ = end.recv();
         worker.stop()?;
         info!("everything computed is committed and checkpointed");
         out.line(if out.json { r#"{"stopped":true}"# } else { "stopped: everything computed is committed and checkpointed" })
