@@ -18,6 +18,7 @@ mod http_acceptance;
 mod http_models;
 mod http_once;
 mod http_operations;
+mod http_stall;
 mod import;
 mod kafka_copies;
 mod kafka_faults;
