@@ -7,6 +7,7 @@ mod api_page;
 mod backup;
 mod bad_input;
 mod beside;
+mod browser;
 mod commands;
 mod configuration;
 mod crash_matrix;
