@@ -65,6 +65,7 @@ fn an_answer_that_takes_longer_than_a_call_waits_is_found_where_it_says() {
     let calls = [
         ("/eval/submit", report("late", "late"), "/eval/agent/late/score".into(), json!({ "agentId": "late", "score": 0.5 })),
         ("/eval/promote", by_hand.clone(), "/eval/promotions".into(), by_hand),
+        ("/eval/retrain", json!({ "modelFamily": "late" }), "/eval/jobs".into(), json!({ "modelFamily": "late", "status": "queued" })),
         ("/alloc/request", request("late"), "/alloc/requests".into(), request("late")),
         ("/alloc/approve", json!({ "requestId": approved }), format!("/alloc/{approved}"), json!({ "status": "applied" })),
         (
