@@ -60,7 +60,7 @@ pub(super) fn retrain(app: Arc<App>, call: Call) -> Answer {
             requested_by: asked.requested_by.as_deref().unwrap_or(call.principal.name()),
         };
         let payload = Payload::CreateRetrain(&command);
-        let once = once(&call, call.idempotency_key.as_deref(), "/eval/retrain", &asked.model_family);
+        let once = once(&call, call.idempotency_key.as_deref(), &asked.model_family);
         let order = Order { topic: "alloc.requests", key: &asked.model_family, payload, once };
         let Some(led) = app.run(&call, &order).await? else { return later("/eval/jobs") };
         let Some((id, _)) = led.first(Kind::RetrainQueued) else {
