@@ -4,10 +4,10 @@
 //! them: a shell on Kafka offers the same two ends.
 
 use super::committer::{Committed, Follower};
+use super::silence::Silence;
 use super::{Engine, Input};
 use crate::RuntimeError;
 use crate::frame::Frame;
-use crate::layout::Layout;
 use crate::store::Store;
 use merit_core::record::Tick;
 use merit_core::{Datum, EventTime, Fault, Key, Payload};
@@ -22,9 +22,6 @@ pub const INBOX: usize = 8_192;
 
 /// Time between two Ticks of `alloc.requests`; design 4.
 const TICK: Duration = Duration::from_secs(10);
-
-/// A partition of `eval.reports` gets a Tick when it had no report for so long while another had; design 4.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// A record for a partition: the encoding of a [`Frame`] from outside.
 #[derive(Debug)]
@@ -121,28 +118,22 @@ impl Live {
     }
 }
 
-/// What is known of a partition of `eval.reports`.
-#[derive(Clone, Copy)]
-struct Heard {
-    partition: usize,
-    at: Instant,
-}
-
 struct Worker {
     engine: Engine,
     inbox: Receiver<Message>,
     waiting: Arc<AtomicU64>,
     ticked: Instant,
-    heard: Vec<Heard>,
-    /// The largest time that moved a watermark.
-    newest: EventTime,
+    silence: Silence,
+    /// Number of the first partition of `eval.reports`.
+    reports: usize,
 }
 
 impl Worker {
     fn new(engine: Engine, inbox: Receiver<Message>, waiting: Arc<AtomicU64>) -> Worker {
         let at = Instant::now();
-        let heard = of_topic(engine.layout(), "eval.reports").map(|partition| Heard { partition, at }).collect();
-        Worker { engine, inbox, waiting, ticked: at, heard, newest: EventTime::MIN }
+        let silence = Silence::new(&engine.progress, at);
+        let reports = engine.layout().tasks[0].input;
+        Worker { engine, inbox, waiting, ticked: at, silence, reports }
     }
 
     fn work(mut self) -> Result<Arc<Store>, RuntimeError> {
@@ -184,18 +175,11 @@ impl Worker {
         let (partition, time, headers) = (command.partition, frame.time, frame.headers);
         let taken = Payload::decode(kind, frame.payload, |payload| {
             if let Payload::EvalReport(report) = payload {
-                self.hear(partition, report.timestamp.min(time));
+                self.silence.report(partition - self.reports, report.timestamp.min(time), Instant::now());
             }
             self.engine.take(&Input { partition, key: Key::new(frame.key), time, payload, headers })
         });
         taken.ok_or_else(unreadable)?
-    }
-
-    fn hear(&mut self, partition: usize, time: EventTime) {
-        self.newest = self.newest.max(time);
-        if let Some(heard) = self.heard.iter_mut().find(|heard| heard.partition == partition) {
-            heard.at = Instant::now();
-        }
     }
 
     /// Tells the ledger the time of this machine, and a silent partition of reports that of the others.
@@ -205,23 +189,19 @@ impl Worker {
             return Ok(());
         }
         self.ticked = at;
-        for partition in of_topic(self.engine.layout(), "alloc.requests").collect::<Vec<usize>>() {
-            self.send_tick(partition, now())?;
+        let requests = self.engine.layout().all_of("alloc.requests").unwrap_or_default();
+        requests.into_iter().try_for_each(|partition| self.send_tick(partition, now()))?;
+        self.engine.flush()?;
+        self.silence.progress(&self.engine.progress, at);
+        for (partition, newest) in self.silence.due(at) {
+            self.send_tick(self.reports + partition, newest)?;
         }
-        let silent = |heard: &Heard| at.duration_since(heard.at) >= SILENCE;
-        if self.newest > EventTime::MIN && self.heard.iter().any(|heard| !silent(heard)) {
-            for heard in self.heard.clone().into_iter().filter(silent) {
-                self.send_tick(heard.partition, self.newest)?;
-            }
-        }
+        self.engine.flush()?;
+        self.silence.progress(&self.engine.progress, at);
         Ok(())
     }
 
     fn send_tick(&mut self, partition: usize, time: EventTime) -> Result<(), RuntimeError> {
         self.engine.take(&Input { partition, key: Key::new("tick"), time, payload: Payload::Tick(&Tick { time }), headers: None })
     }
-}
-
-fn of_topic<'l>(layout: &'l Layout, topic: &str) -> impl Iterator<Item = usize> + use<'l> {
-    layout.all_of(topic).into_iter().flatten()
 }
