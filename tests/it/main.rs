@@ -19,6 +19,7 @@ mod http_models;
 mod http_once;
 mod http_operations;
 mod import;
+mod kafka_apply;
 mod kafka_script;
 mod kill;
 mod lineage;
