@@ -5,7 +5,6 @@ use crate::process::{Call, Done, merit};
 use crate::{repository, trace, trace_mapping, write};
 use merit::registry::registered;
 use merit_core::Datum;
-use merit_runtime::frame::Frame;
 use merit_runtime::layout::Layout;
 use merit_runtime::store::{BASE, Commit, Store, Sync};
 use serde_json::Value;
@@ -159,6 +158,7 @@ impl Directory {
 
     /// With the state rows under a prefix.
     fn copied(&self, state: &[u8], change: impl FnOnce(&mut Dump)) -> Directory {
+        let from = Store::open_to_read(&self.data()).unwrap_or_else(|error| panic!("{error}"));
         let mut entries = self.dump();
         change(&mut entries);
         let topology = dump::topology(&self.topology);
@@ -167,15 +167,22 @@ impl Directory {
         for (number, partition) in layout.partitions.iter().enumerate() {
             let is_here = |entry: &&Entry| (entry.topic.as_str(), entry.partition) == (&*partition.name, partition.partition);
             let records: Vec<&Entry> = entries.iter().filter(is_here).collect();
-            let mut base = records.first().map_or(0, |entry| entry.offset);
-            for batch in records.chunks(1_000) {
+            let mut put = |base: u64, batch: &[&Entry]| {
                 let mut body = Vec::new();
-                batch.iter().for_each(|entry| frame(entry).put(&mut body));
+                batch.iter().for_each(|entry| entry.frame().put(&mut body));
                 commit.batches.push((number, base, batch.len() as u32, body));
-                base += batch.len() as u64;
+                base + batch.len() as u64
+            };
+            if from.mirrored().is_some() {
+                // Each stays at its offset.
+                for run in records.chunk_by(|one, next| one.offset + 1 == next.offset) {
+                    put(run[0].offset, run);
+                }
+            } else {
+                let first = records.first().map_or(0, |entry| entry.offset);
+                records.chunks(1_000).fold(first, put);
             }
         }
-        let from = Store::open_to_read(&self.data()).unwrap_or_else(|error| panic!("{error}"));
         commit.meta = from.meta_under("").unwrap_or_else(|error| panic!("{error}"));
         let copied = from.state_rows(state, |key, row| commit.state.push(([state, key].concat(), row.to_vec())));
         copied.unwrap_or_else(|error| panic!("{error}"));
@@ -184,11 +191,6 @@ impl Directory {
         store.commit(&mut commit, &layout.partitions).unwrap_or_else(|error| panic!("{error}"));
         copy
     }
-}
-
-fn frame(entry: &Entry) -> Frame<'_> {
-    let Entry { kind, hops, stream, sequence, time, key, payload, .. } = entry;
-    Frame { kind: *kind as u32, hops: *hops, stream: *stream, sequence: *sequence, time: *time, key, headers: None, payload }
 }
 
 /// The trace imported with pools, in the way the example does it.

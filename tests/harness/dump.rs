@@ -1,7 +1,9 @@
 //! Every record of a data directory.
 
 use merit::registry::registered;
-use merit_core::{EventTime, Head, Kind};
+use merit_core::record::Headers;
+use merit_core::{Datum, EventTime, Head, Kind};
+use merit_runtime::frame::Frame;
 use merit_runtime::layout::Layout;
 use merit_runtime::store::Store;
 use merit_topology::Topology;
@@ -30,11 +32,39 @@ pub struct Entry {
     pub time: EventTime,
     /// Its key.
     pub key: String,
+    /// Encoding of what travels beside it; empty where nothing does.
+    pub headers: Vec<u8>,
     /// Its encoding.
     pub payload: Vec<u8>,
 }
 
 impl Entry {
+    /// A record at its place.
+    pub fn of(topic: &str, partition: u32, offset: u64, frame: &Frame<'_>) -> Entry {
+        let mut headers = Vec::new();
+        frame.headers.inspect(|value| value.put(&mut headers));
+        Entry {
+            topic: topic.into(),
+            partition,
+            offset,
+            kind: frame.kind().expect("the log holds known types"),
+            hops: frame.hops,
+            stream: frame.stream,
+            sequence: frame.sequence,
+            time: frame.time,
+            key: frame.key.into(),
+            headers,
+            payload: frame.payload.into(),
+        }
+    }
+
+    /// Itself as the log stores it.
+    pub fn frame(&self) -> Frame<'_> {
+        let Entry { kind, hops, stream, sequence, time, key, headers, payload, .. } = self;
+        let headers = Headers::decode(headers);
+        Frame { kind: *kind as u32, hops: *hops, stream: *stream, sequence: *sequence, time: *time, key, headers, payload }
+    }
+
     /// Whether a producer wrote it.
     pub fn is_outside(&self) -> bool {
         self.stream == u32::from(Head::OUTSIDE)
@@ -75,18 +105,7 @@ pub fn dump_store(store: &Store, topology: &Topology) -> Dump {
     for partition in &layout.partitions {
         let mut records = store.records(partition);
         while let Some((offset, frame)) = records.next().unwrap_or_else(|error| panic!("{error}")) {
-            dump.push(Entry {
-                topic: partition.name.clone(),
-                partition: partition.partition,
-                offset,
-                kind: frame.kind().expect("the log holds known types"),
-                hops: frame.hops,
-                stream: frame.stream,
-                sequence: frame.sequence,
-                time: frame.time,
-                key: frame.key.into(),
-                payload: frame.payload.into(),
-            });
+            dump.push(Entry::of(&partition.name, partition.partition, offset, &frame));
         }
     }
     dump

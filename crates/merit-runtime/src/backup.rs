@@ -82,7 +82,7 @@ fn copy_key(from: &Path, to: &Path) -> Result<(), RuntimeError> {
 }
 
 /// Fills a directory under another name, and gives it its own when all of it is on disk. Nothing is left of one that failed.
-fn into_new<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, RuntimeError>) -> Result<T, RuntimeError> {
+pub(crate) fn into_new<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, RuntimeError>) -> Result<T, RuntimeError> {
     let not_empty = |path: &Path| RuntimeError::NotEmpty { path: path.into() };
     if std::fs::read_dir(path).map_or_else(|_| path.exists(), |mut files| files.next().is_some()) {
         return Err(not_empty(path));

@@ -16,6 +16,9 @@ codes! {
         UPGRADE_NEEDS_CLEAN_STOP "upgrade_needs_clean_stop" "what lies behind the last checkpoint was computed by another logic version", "run a command that writes once with the version of Merit that wrote it and let it end: a clean stop checkpoints; `merit --version` shows a program's logic version";
         DIRECTORY_NOT_EMPTY "directory_not_empty" "the directory that is to be made is there already", "name a directory that is not there yet; one that ends in .partial is left of a copy that was cut short: remove it";
         DIRECTORY_IS_BACKUP "directory_is_backup" "the directory is a backup, which nothing is written to", "`merit restore` makes a directory of it that can be written; what was backed up stays as it is";
+        DIRECTORY_IS_MIRROR "directory_is_mirror" "the directory holds a copy of a log on Kafka, to which nothing is written but what Kafka holds", "commands that read work on it; what writes goes to the cluster with --kafka HOST:PORT, or to a log of its own in another --data-dir";
+        DIRECTORY_OF_OTHER_LOG "directory_of_other_log" "the directory holds another log than the one that is to be copied into it", "name another --data-dir: one that is not there yet is made; a cluster that was set up anew is another one";
+        LOG_FILE "log_file" "the file of a log cannot be read or written", "check the path, its permissions and the space on its disk; a file that was not finished is removed";
         BACKUP_MISSING "backup_missing" "there is no backup", "pass a directory that `merit backup` made; one that ends in .partial was cut short and is none";
         STORE_FAILED "store_failed" "the store could not be read or written", "check the disk; what was acknowledged is in the log, so run the command again when it is well";
         AUDIT_KEY "audit_key" "the file of the audit key cannot be used", "the file must hold 32 bytes as 64 hexadecimal digits and be readable by its owner alone (chmod 600); where there is none, one is made if the directory may be written";
@@ -23,13 +26,16 @@ codes! {
         AUDIT_KEY_DIFFERS "audit_key_differs" "the audit key is not the one in force in this log", "pass the key that the log was begun with, by --audit-key FILE";
         CLUSTER_FAILED "cluster_failed" "a call to the Kafka cluster failed", "check that the brokers of --kafka are up and let this machine in: `scripts/kafka.sh status` for those that it started; then start again: what was committed is there";
         CLUSTER_OFFSET_GONE "cluster_offset_gone" "the cluster has removed records that are still needed", "the retention of the topic is too short, or the copy was away for too long: give the copy an empty --data-dir; where input that was not processed is gone, restore the topic, or begin another application";
-        CLUSTER_PARTITION_MISSING "cluster_partition_missing" "a topic of the topology, or a partition of it, is not in the cluster", "`merit topology apply --kafka HOST:PORT` makes what is missing";
+        CLUSTER_PARTITION_MISSING "cluster_partition_missing" "a topic of the topology, or a partition of it, is not in the cluster", "`merit topology apply --kafka HOST:PORT --audit-key FILE` makes what is missing";
         CLUSTER_NO_RECORD "cluster_no_record" "a topic that only Merit writes to holds something else", "let only Merit write to the topics of the topology but eval.reports; the record that is named cannot be passed over: restore the topic without it, or begin another application";
         CLUSTER_DIFFERS "cluster_differs" "topics of the cluster are not as the topology wants them", "`merit topology apply --kafka HOST:PORT --audit-key FILE` makes what is missing and alters what differs; with --dry-run it only tells";
         CLUSTER_PARTITIONS_DIFFER "cluster_partitions_differ" "topics of the cluster have another number of partitions than the topology wants, and nothing was changed", "the partitions of a topic stay as many as they were made: pass the --topology with their number, or begin another `application` on a cluster where the topics can be made anew";
         CLUSTER_NOT_EMPTY "cluster_not_empty" "a topic that a task reads held records before the first configuration, and every log begins with one", "remove the topic that is named if nobody needs what it holds, and run the command again; hold producers back until it is done";
         CLUSTER_NOT_BEGUN "cluster_not_begun" "the cluster has no configuration, which every log begins with", "`merit topology apply --kafka HOST:PORT --audit-key FILE` appends the first";
         CLUSTER_UNDELIVERED "cluster_undelivered" "records that were sent did not arrive at the cluster, as far as is known", "check that the brokers are up, and run the command again: a pool or quota that is set twice is as if it was set once";
+        CONFIG_MISMATCH "config_mismatch" "the configuration in force on the cluster is not that of this copy", "start every copy with the --topology and the --audit-key that were applied last; `merit topology apply --kafka HOST:PORT --dry-run` with this copy's shows what differs";
+        CLUSTER_TOPIC_NOT_EMPTY "cluster_topic_not_empty" "a topic that a log is to be written into holds records", "a log goes into empty topics alone: delete those of the application and make them anew, or name another cluster";
+        CLUSTER_OFFSET_DIFFERS "cluster_offset_differs" "another program wrote to a topic while a log was written into it, so that offsets moved", "end what writes to the topics, delete them and make them anew, and import again";
         CLUSTER_FENCED "cluster_fenced" "another process has taken over as the same instance", "one data directory is one instance: give each copy a --data-dir of its own, and end the process that should not be there";
         STOPPED "stopped" "a processor stopped at an input that it should have taken", BUG;
     }
@@ -40,6 +46,7 @@ codes! {
     CALL exits 2 {
         OFFSET_PRUNED "offset_pruned" "the records before an offset were pruned by the retention of their topic", "ask from the first offset that is left; the topic's retention removed what was before it";
         RETENTION_SHORT "retention_short" "a topic would be kept for less than 7 days on a cluster", "give it a retention of 7 days or more in the topology, or none: a copy that was away has to find what it missed";
+        LOG_FILE_EXISTS "log_file_exists" "the file that a log is to be written to is there already", "name another one";
         LINEAGE_NOT_NEEDED "lineage_not_needed" "a new lineage was asked for, and nothing differs", "go on as you are: a start takes this directory; where `merit replay` finds a difference before the last checkpoint, restore a backup of before it";
     }
 }
@@ -48,6 +55,7 @@ codes! {
     /// A check found a fault.
     CHECK exits 3 {
         BACKUP_DAMAGED "backup_damaged" "the backup is not what was written", "take another backup; nothing was restored from this one";
+        LOG_FILE_DAMAGED "log_file_damaged" "the file is no log file of this version, or not all of what was written", "export the log again, or take another copy of the file; nothing was imported from this one";
         STORE_DAMAGED "store_damaged" "a file of the store is damaged or missing", "keep the directory as it is and restore a backup of it beside it: `merit restore`";
         STORE_CUT_SHORT "store_cut_short" "the store holds less than was acknowledged: its write-ahead log was cut or removed", "keep the directory as it is and restore a backup of it beside it: `merit restore`; if what is missing may be lost, remove its file ACKNOWLEDGED and run the command again";
         LOG_CORRUPT "log_corrupt" "a record in the log cannot be read", "restore the directory from a backup; `merit audit verify` tells how far it can be trusted";

@@ -74,6 +74,46 @@ pub enum RuntimeError {
         /// The directory.
         path: PathBuf,
     },
+    /// The log in it is a copy of one on Kafka, which is written there.
+    #[error("{path:?} holds a copy of the log of {of}")]
+    IsMirror {
+        /// The directory.
+        path: PathBuf,
+        /// That log.
+        of: String,
+    },
+    /// The log in it is not the one that is to be copied there.
+    #[error("{path:?} holds {found}, not the log of {wanted}")]
+    OtherLog {
+        /// The directory.
+        path: PathBuf,
+        /// What is in it.
+        found: String,
+        /// What was to be copied.
+        wanted: String,
+    },
+    /// A file of a log cannot be read or written.
+    #[error("could not use the log file {path:?}: {cause}")]
+    LogFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// A file of a log would be written over another.
+    #[error("{path:?} is there already")]
+    LogFileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of a log is not as it was written.
+    #[error("{path:?} is no whole log file: {cause}")]
+    LogFileDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        cause: String,
+    },
     /// There is no backup.
     #[error("there is no backup at {path:?}")]
     BackupMissing {
@@ -210,6 +250,11 @@ impl RuntimeError {
             RuntimeError::Store { .. } => code::STORE_FAILED,
             RuntimeError::NotEmpty { .. } => code::DIRECTORY_NOT_EMPTY,
             RuntimeError::IsBackup { .. } => code::DIRECTORY_IS_BACKUP,
+            RuntimeError::IsMirror { .. } => code::DIRECTORY_IS_MIRROR,
+            RuntimeError::OtherLog { .. } => code::DIRECTORY_OF_OTHER_LOG,
+            RuntimeError::LogFile { .. } => code::LOG_FILE,
+            RuntimeError::LogFileExists { .. } => code::LOG_FILE_EXISTS,
+            RuntimeError::LogFileDamaged { .. } => code::LOG_FILE_DAMAGED,
             RuntimeError::BackupMissing { .. } => code::BACKUP_MISSING,
             RuntimeError::BackupDamaged { .. } => code::BACKUP_DAMAGED,
             RuntimeError::Damaged { .. } => code::STORE_DAMAGED,

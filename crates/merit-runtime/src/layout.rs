@@ -166,8 +166,13 @@ impl Layout {
 
     /// Finds out whether a log was written under this structure.
     pub fn check(&self, store: &Store) -> Result<(), RuntimeError> {
-        let Some(recorded) = store.meta("layout")? else { return Ok(()) };
-        let (recorded, own) = (String::from_utf8_lossy(&recorded), self.structure());
+        self.compare(store.meta("layout")?.as_deref())
+    }
+
+    /// Finds out whether a log that says this of its structure was written under this one.
+    pub(crate) fn compare(&self, recorded: Option<&[u8]>) -> Result<(), RuntimeError> {
+        let Some(recorded) = recorded else { return Ok(()) };
+        let (recorded, own) = (String::from_utf8_lossy(recorded), self.structure());
         if recorded == own {
             return Ok(());
         }

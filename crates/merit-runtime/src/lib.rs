@@ -4,6 +4,7 @@
 //! tasks on a directory that is log and state, [`sim`] on a simulated broker where everything fails, [`backup`] copies such a
 //! directory, [`tables`] keeps what is read by others than the pipeline. It does not know what any processor does.
 
+pub mod archive;
 pub mod backup;
 pub mod code;
 pub mod copy;
@@ -16,6 +17,7 @@ pub mod kafka;
 pub mod key;
 pub mod layout;
 pub mod lineage;
+pub mod processed;
 pub mod pruned;
 pub mod sim;
 pub mod store;

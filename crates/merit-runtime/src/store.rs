@@ -15,11 +15,14 @@
 mod acknowledged;
 mod copy;
 mod cursor;
+mod mirrored;
 mod state;
 mod view;
 
 pub use copy::Content;
+pub(crate) use copy::Filling;
 pub use cursor::Cursor;
+pub use mirrored::Mirrored;
 pub use state::{BASE, TaskRows, key_and_part, state_key, state_prefix};
 pub use view::owner;
 
@@ -34,9 +37,10 @@ use rocksdb::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-const FORMAT: &str = "1";
+/// What the row `format` says.
+pub(crate) const FORMAT: &str = "1";
 const FAMILIES: [&str; 3] = ["log", "state", "meta"];
 
 /// How commits reach the disk.
@@ -58,6 +62,8 @@ pub struct Store {
     /// Where commits are synced.
     acknowledged: Option<Acknowledged>,
     pruned: Pruned,
+    /// Whose copy the log is; empty where it is nobody's.
+    mirrored: OnceLock<Mirrored>,
     /// Why a task could not read its rows: a processor only knows that it stopped.
     unread: Mutex<Option<RuntimeError>>,
 }
@@ -201,7 +207,16 @@ impl Store {
         let mut write = WriteOptions::default();
         write.set_sync(sync == Sync::Disk);
         let commits = AtomicU64::new(0);
-        Store { db, path: path.into(), write, commits, acknowledged: None, pruned: Pruned::default(), unread: Mutex::default() }
+        Store {
+            db,
+            path: path.into(),
+            write,
+            commits,
+            acknowledged: None,
+            pruned: Pruned::default(),
+            mirrored: OnceLock::new(),
+            unread: Mutex::default(),
+        }
     }
 
     /// Refuses a store that ends before what was acknowledged when it was opened.
@@ -220,7 +235,7 @@ impl Store {
 
     fn check_format(self) -> Result<Store, RuntimeError> {
         match self.meta("format")? {
-            Some(found) if found == FORMAT.as_bytes() => self.with_pruned(),
+            Some(found) if found == FORMAT.as_bytes() => self.with_pruned()?.with_mirrored(),
             Some(found) => {
                 Err(RuntimeError::Format { path: self.path.clone(), found: String::from_utf8_lossy(&found).into_owned(), wanted: FORMAT })
             }
@@ -356,7 +371,7 @@ impl Store {
             _ => prefix.clone(),
         };
         let batches = self.db.iterator_cf(self.family("log"), IteratorMode::From(&start, Direction::Forward));
-        Cursor::new(batches, prefix, partition, self.start(partition), from)
+        Cursor::new(batches, prefix, partition, self, from)
     }
 
     /// The offset behind the last record of a partition.
@@ -416,8 +431,17 @@ fn log_prefix(partition: &Partition) -> Vec<u8> {
     key
 }
 
-fn log_key(partition: &Partition, base: u64) -> Vec<u8> {
+/// The key of a batch.
+pub(crate) fn log_key(partition: &Partition, base: u64) -> Vec<u8> {
     let mut key = log_prefix(partition);
     key.extend_from_slice(&base.to_be_bytes());
     key
+}
+
+/// Topic, partition and base offset of the key of a batch; none where it is no such key.
+pub(crate) fn batch_of_key(key: &[u8]) -> Option<(&str, u32, u64)> {
+    let (rest, base) = key.split_last_chunk()?;
+    let (rest, partition) = rest.split_last_chunk()?;
+    let topic = std::str::from_utf8(rest.strip_suffix(&[0])?).ok()?;
+    Some((topic, u32::from_be_bytes(*partition), u64::from_be_bytes(*base)))
 }

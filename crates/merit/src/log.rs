@@ -1,26 +1,54 @@
 //! `merit log`: records of topics.
 
+mod export;
+mod import;
 mod prune;
 
 use crate::code;
 use crate::decisions::Streams;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{Place, session};
+use crate::{Place, registry, session};
 use clap::{Args, Subcommand};
 use merit_audit::ParsedLeaf;
 use merit_core::record::{AuditLeaf, Headers, SealedLeaf};
 use merit_core::{Datum, EventTime, Kind};
 use merit_runtime::frame::Frame;
-use merit_runtime::layout::Partition;
+use merit_runtime::kafka::Cluster;
+use merit_runtime::kafka::topics::Topics;
+use merit_runtime::layout::{Layout, Partition};
 use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
 
 #[derive(Subcommand)]
 pub(crate) enum Log {
     /// Print every record of a topic, partition by partition.
     Cat(Cat),
+    /// Copy a log, at its offsets: from Kafka into a directory or a file, or from a directory into a file.
+    Export(export::Export),
+    /// Bring a log back, at its offsets: from a file into a directory or onto Kafka, or from a directory onto Kafka.
+    Import(import::Import),
     /// Remove what the retention of topics lets go, and keep a base from which the rest can be computed again.
     Prune(prune::Prune),
+}
+
+/// A log on Kafka.
+struct Broker {
+    cluster: Cluster,
+    layout: Arc<Layout>,
+    topics: Arc<Topics>,
+}
+
+impl Broker {
+    /// That of the topology's application.
+    fn new(brokers: String, topology: Option<&Path>) -> Result<Broker, Failure> {
+        let topology = session::topology(topology)?;
+        let layout = Arc::new(Layout::new(&topology, &registry::registered()));
+        let cluster = Cluster { brokers, application: topology.application };
+        let topics = Arc::new(Topics::new(&cluster, &layout));
+        Ok(Broker { cluster, layout, topics })
+    }
 }
 
 #[derive(Args)]
@@ -44,6 +72,8 @@ impl Log {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         match self {
             Log::Cat(cat) => cat.run(out),
+            Log::Export(export) => export.run(out),
+            Log::Import(import) => import.run(out),
             Log::Prune(prune) => prune.run(out),
         }
     }

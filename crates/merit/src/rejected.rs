@@ -104,7 +104,7 @@ impl Show {
         let missing = || Failure::new(code::REJECTED_MISSING, format!("nothing was rejected at {}", self.coordinates));
         let at = layout.find("eval.rejected", partition).ok_or_else(missing)?;
         let mut records = store.read(&layout.partitions[at], offset);
-        let (_, frame) = records.next()?.ok_or_else(missing)?;
+        let (_, frame) = records.next()?.filter(|(found, _)| *found == offset).ok_or_else(missing)?;
         if out.json {
             return out.line(log::value(&frame));
         }

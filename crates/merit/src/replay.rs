@@ -29,17 +29,25 @@ impl Replay {
         let store = Arc::new(Store::open_to_read(&self.place.data_dir)?);
         let signer = session::signer(&self.place, self.audit_key.as_ref(), &topology)?;
         let progress = |taken: u64| out.progress(&format!("{taken} inputs replayed"));
-        let Replayed { before, inputs, compared, gaps } = replay(&store, &topology, &registry::registered(), signer.as_ref(), progress)?;
+        let Replayed { before, inputs, compared, lacking, ahead, gaps } =
+            replay(&store, &topology, &registry::registered(), signer.as_ref(), progress)?;
         out.progress("");
         if out.json {
             let gap = |Cause { partition, reason, uncompared }: &Cause| json!({ "partition": partition, "reason": reason, "uncompared": uncompared });
             let lineages: Vec<Value> = gaps.iter().map(gap).collect();
-            let value = json!({ "equal": true, "before": before, "inputs": inputs, "compared": compared, "newLineages": lineages });
+            let value = json!({ "equal": true, "before": before, "inputs": inputs, "compared": compared, "lacking": lacking,
+                "ahead": ahead, "newLineages": lineages });
             return out.line(value.to_string());
         }
         for Cause { partition, reason, uncompared } in &gaps {
             out.line(format!(
                 "a new lineage began since {partition} differed: {reason}; the {uncompared} records before it were not compared"
+            ))?;
+        }
+        if lacking + ahead > 0 {
+            out.line(format!(
+                "the log was copied while it grew: {lacking} records that follow from its last inputs are not in it yet, \
+                 and {ahead} that follow from inputs behind its end were not compared"
             ))?;
         }
         match before {

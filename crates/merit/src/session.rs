@@ -95,6 +95,8 @@ pub(crate) fn writing_key(place: &Place, topology: &Topology, audit_key: Option<
     let path = key_path(place, audit_key);
     // A log that has begun goes on with its key alone: a new one would only be refused, and lie in the way of the right one.
     if audit_key.is_none() && !path.exists() && Store::exists(&place.data_dir) {
+        // A copy of a log on Kafka has no key, and needs none.
+        Store::open_to_read(&place.data_dir).map_or(Ok(()), |store| store.expect_own())?;
         return Err(RuntimeError::KeyMissing { path }.into());
     }
     Ok(Signer::new(&topology.key_name, &key::read_or_create(&path)?))

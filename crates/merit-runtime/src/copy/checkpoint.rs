@@ -7,6 +7,7 @@ use super::Setup;
 use super::cycle::{Copy, Running, Sabotage, Stop};
 use super::step::Step;
 use super::transport::{Disk, Mark, Membership, Refused, Role, Rows, Transport};
+use crate::LOGIC_VERSION;
 use merit_core::{Datum, List};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -33,18 +34,21 @@ impl Last {
         let places = self.records.iter().map(|(partition, offset)| (*partition, *offset)).chain(self.leaf);
         let numbers: Vec<u64> = places.flat_map(|(partition, offset)| [partition as u64, offset]).collect();
         let mut row = Vec::new();
+        LOGIC_VERSION.put(&mut row);
         self.leaf.is_some().put(&mut row);
         List::Slice(&numbers).put(&mut row);
         row
     }
 
-    pub(super) fn from_row(mut row: &[u8]) -> Option<Last> {
+    /// Reads a row, and the version of the logic that computed what it stands for.
+    pub(super) fn from_row(mut row: &[u8]) -> Option<(u32, Last)> {
+        let logic_version = u32::get(&mut row)?;
         let has_leaf = bool::get(&mut row)?;
         let numbers: Vec<u64> = List::<u64>::get(&mut row)?.iter().collect();
         let mut places: Vec<(usize, u64)> =
             numbers.as_chunks().0.iter().map(|[partition, offset]| (*partition as usize, *offset)).collect();
         let leaf = if has_leaf { places.pop() } else { None };
-        Some(Last { records: places.into_iter().collect(), leaf })
+        Some((logic_version, Last { records: places.into_iter().collect(), leaf }))
     }
 }
 

@@ -6,11 +6,11 @@ use super::cycle::{Copy, Place, Running, Sabotage, Stop, step};
 use super::outputs::Outputs;
 use super::step::Step;
 use super::transport::{Disk, Rows, Transport};
-use crate::RuntimeError;
 use crate::embedded::{Differing, describe, first_difference};
 use crate::error::Difference;
 use crate::frame::Frame;
 use crate::task::{Outgoing, Publisher, Task};
+use crate::{LOGIC_VERSION, RuntimeError};
 use merit_audit::{ChainHead, ParsedLeaf};
 use merit_core::record::{AuditLeaf, SealedLeaf};
 use merit_core::{Datum, Kind};
@@ -23,7 +23,7 @@ impl<T: Transport, D: Disk> Copy<T, D> {
         let (input, failed) = (self.input(number), |error| Stop::Task(number, error));
         let committed = self.place.read(Step::ReadCommitted, |transport| transport.committed(input)).await?;
         self.restore(number).await?;
-        let (mut task, rows, last) = self.stored(number)?;
+        let (mut task, rows, last) = self.stored(number, committed)?;
         if self.is_sabotaged(Sabotage::Position) {
             task.position = committed;
         }
@@ -46,8 +46,9 @@ impl<T: Transport, D: Disk> Copy<T, D> {
         Ok(Running { task, since, rows, last, unsaved, unsent })
     }
 
-    /// A task as the disk holds it, rows that the next checkpoint has to write, and where the task's last records were.
-    fn stored(&self, number: usize) -> Result<(Task, Rows, Last), Stop> {
+    /// A task as the disk holds it, rows that the next checkpoint has to write, and where the task's last records were. Refused where
+    /// another version of the logic computed what is to be folded again.
+    fn stored(&self, number: usize, committed: u64) -> Result<(Task, Rows, Last), Stop> {
         let disk = self.place.disk.borrow();
         let mut task = Task::new(number, Arc::clone(&self.setup.layout), merit_codec::fingerprint);
         if disk.row(number, &self.setup.task_key(number))?.is_none() {
@@ -56,7 +57,12 @@ impl<T: Transport, D: Disk> Copy<T, D> {
             return Ok((task, rows, Last::default()));
         }
         task.restore(&disk.rows(number)).map_err(|error| Stop::Task(number, error))?;
-        let last = disk.row(number, &self.setup.last_key(number))?.and_then(|row| Last::from_row(&row)).unwrap_or_default();
+        let last = disk.row(number, &self.setup.last_key(number))?.and_then(|row| Last::from_row(&row));
+        let (logic_version, last) = last.unwrap_or_default();
+        if logic_version != LOGIC_VERSION && task.position < committed {
+            let error = RuntimeError::Upgrade { found: logic_version.to_string(), own: LOGIC_VERSION };
+            return Err(Stop::Task(number, error));
+        }
         Ok((task, Rows::new(), last))
     }
 }

@@ -29,7 +29,7 @@ impl Appender {
     /// Opens a directory at the end of its log. Its tasks, if it has any, are not told.
     pub fn open(path: &Path, topology: &Topology, registered: &[Registered], options: Options) -> Result<Appender, RuntimeError> {
         let layout = Arc::new(Layout::new(topology, registered));
-        let store = Arc::new(Store::open(path, options.sync)?);
+        let store = Arc::new(Store::open_own(path, options.sync)?);
         let log = recovery::log_at(&store, &layout, "ends")?;
         Ok(Appender::new(layout, store, log, topology.runtime, options))
     }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The largest batch; a record alone may be larger.
-const BATCH_BYTES: usize = 1 << 20;
+pub(crate) const BATCH_BYTES: usize = 1 << 20;
 
 /// Batches on their way to the store: partition number, base offset, records, body.
 pub type Batches = Vec<(usize, u64, u32, Vec<u8>)>;
@@ -121,7 +121,7 @@ impl Log {
 }
 
 /// The row of a log that ends there.
-pub(super) fn ends_row(layout: &Layout, outside: u64, newest: EventTime, end: impl Fn(usize) -> u64) -> Vec<u8> {
+pub(crate) fn ends_row(layout: &Layout, outside: u64, newest: EventTime, end: impl Fn(usize) -> u64) -> Vec<u8> {
     let partitions = layout.partitions.iter().enumerate();
     let ends: Vec<PartitionEnd<'_>> =
         partitions.map(|(at, partition)| PartitionEnd { topic: &partition.name, partition: partition.partition, end: end(at) }).collect();

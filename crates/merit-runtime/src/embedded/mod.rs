@@ -5,6 +5,7 @@
 //! neither their size nor a crash between them can change a record.
 
 mod appender;
+mod by_task;
 mod committer;
 pub mod live;
 mod log;
@@ -12,6 +13,7 @@ mod prune;
 mod recovery;
 mod replay;
 
+pub(crate) use log::{BATCH_BYTES, ends_row};
 pub(crate) use replay::{Differing, describe, first_difference};
 
 pub use appender::Appender;
@@ -186,7 +188,7 @@ impl Engine {
         options: Options,
     ) -> Result<Engine, RuntimeError> {
         let layout = Arc::new(Layout::new(topology, registered));
-        let store = Arc::new(Store::open(path, options.sync)?);
+        let store = Arc::new(Store::open_own(path, options.sync)?);
         let is_upgraded = recovery::is_upgraded(&store, options.logic_version)?;
         let recovered = recovery::recover(&store, &layout, &signer, None).map_err(|error| store.cause(error))?;
         Failpoint::Recovered.pass();
@@ -211,7 +213,7 @@ impl Engine {
     ) -> Result<Begun, RuntimeError> {
         let layout = Arc::new(Layout::new(topology, registered));
         let options = Options::default();
-        let store = Arc::new(Store::open(path, options.sync)?);
+        let store = Arc::new(Store::open_own(path, options.sync)?);
         recovery::is_upgraded(&store, options.logic_version)?;
         let difference = match recovery::recover(&store, &layout, &signer, None) {
             Err(RuntimeError::Difference(found)) if format!("{}/{}", found.topic, found.partition) == partition => *found,

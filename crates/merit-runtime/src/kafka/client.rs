@@ -32,12 +32,16 @@ pub(super) enum Role<'a> {
     Reader,
     /// The same with what is open: its end of a partition is the high watermark, not the last stable offset.
     Ends,
+    /// Asks and says how far the group has come, and joins it never.
+    Group,
     /// A member of the group, for ever under that name.
     Member(&'a str),
     /// Writes transactions under that id.
     Transactional(&'a str),
     /// Writes commands, each by itself, once.
     Commands,
+    /// Writes a log that was copied, once and in order.
+    Restore,
 }
 
 impl Cluster {
@@ -53,6 +57,12 @@ impl Cluster {
             Role::Admin => {}
             Role::Reader => reading(&mut config, &self.application, "read_committed"),
             Role::Ends => reading(&mut config, &self.application, "read_uncommitted"),
+            Role::Group => {
+                config.set("group.id", &self.application);
+                config.set("enable.auto.commit", "false");
+                // Of an offset that a transaction holds open, the outcome is waited for.
+                config.set("isolation.level", "read_committed");
+            }
             Role::Member(instance) => {
                 config.set("group.id", &self.application);
                 config.set("group.instance.id", instance);
@@ -76,6 +86,12 @@ impl Cluster {
                 writing(&mut config);
                 config.set("enable.idempotence", "true");
                 config.set("message.timeout.ms", millis(CALL));
+            }
+            Role::Restore => {
+                writing(&mut config);
+                config.set("enable.idempotence", "true");
+                // A broker that starts again meanwhile is waited for.
+                config.set("message.timeout.ms", "60000");
             }
         }
         config

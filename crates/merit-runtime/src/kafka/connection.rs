@@ -10,7 +10,9 @@ use super::wire::{self, Read, Writer};
 use super::worker::Event;
 use crate::copy::{Membership, Refused, Role, Setup, Take, Transport};
 use crate::frame::Frame;
-use rdkafka::message::Message;
+use merit_core::record::ConfigEpoch;
+use merit_core::{Datum, Kind};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -34,6 +36,7 @@ const REPORTS: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     setup: Rc<Setup>,
     topics: Arc<Topics>,
+    door: Door,
     reader: Reader,
     member: Member,
     producers: [Producer; 2],
@@ -52,6 +55,7 @@ impl Connection {
         cluster: &Cluster,
         setup: &Rc<Setup>,
         instance: &str,
+        in_force: Vec<u8>,
         observe: Arc<dyn Fn(Event) + Send + Sync>,
         last_error: &LastError,
     ) -> Result<Connection, ClusterError> {
@@ -65,6 +69,7 @@ impl Connection {
         Ok(Connection {
             setup: Rc::clone(setup),
             topics,
+            door: Door { setup: Rc::clone(setup), in_force },
             reader,
             member,
             producers,
@@ -105,16 +110,46 @@ fn failed(error: ClusterError) -> Refused {
     }
 }
 
-/// Hands a message to a task, unless what stands there is none of its inputs.
-fn give(message: &rdkafka::message::BorrowedMessage<'_>, offset: u64, takes_raw: bool, take: Take<'_>, refused: &mut Option<ClusterError>) {
-    match wire::read(message) {
-        Read::Record(frame) => take(offset, Some(frame)),
-        Read::Foreign(foreign) if takes_raw => take(offset, Some(foreign.frame(&foreign.raw_report()))),
-        Read::Foreign(foreign) => {
-            let (topic, partition) = (message.topic().to_owned(), message.partition());
-            *refused = Some(ClusterError::NoRecord { topic, partition, offset, cause: foreign.detail });
+/// What may reach a task, as the topology and the configuration in force say.
+struct Door {
+    setup: Rc<Setup>,
+    /// Encoding of the ConfigEpoch that this copy was started with.
+    in_force: Vec<u8>,
+}
+
+impl Door {
+    /// Hands a message to a task, unless what stands there is none of its inputs.
+    fn give(&self, partition: usize, message: &BorrowedMessage<'_>, offset: u64, take: Take<'_>) -> Result<(), ClusterError> {
+        match wire::read(message) {
+            Read::Record(frame) => {
+                self.check_epoch(&frame)?;
+                take(offset, Some(frame));
+            }
+            Read::Foreign(foreign) if self.setup.layout.is_report_partition(partition) => {
+                take(offset, Some(foreign.frame(&foreign.raw_report())));
+            }
+            Read::Foreign(foreign) => {
+                let (topic, partition) = (message.topic().to_owned(), message.partition());
+                return Err(ClusterError::NoRecord { topic, partition, offset, cause: foreign.detail });
+            }
+            Read::Gap => {}
         }
-        Read::Gap => {}
+        Ok(())
+    }
+
+    /// Refuses a configuration that came into force since the start and is not this copy's own.
+    fn check_epoch(&self, frame: &Frame<'_>) -> Result<(), ClusterError> {
+        if frame.kind() != Some(Kind::ConfigEpoch) {
+            return Ok(());
+        }
+        match (ConfigEpoch::decode(frame.payload), ConfigEpoch::decode(&self.in_force)) {
+            (Some(found), Some(own))
+                if found.number > own.number && (ConfigEpoch { number: own.number, lineage: own.lineage, ..found }) != own =>
+            {
+                Err(ClusterError::ConfigMismatch { number: found.number })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -155,29 +190,25 @@ impl Transport for Connection {
     }
 
     fn poll(&mut self, partition: usize, from: u64, take: Take<'_>) -> Result<(), Refused> {
-        let takes_raw = self.setup.layout.is_report_partition(partition);
-        let mut refused = None;
-        let given = self.reader.poll(partition, from, POLLED, |offset, message| {
-            if refused.is_none() {
-                give(message, offset, takes_raw, take, &mut refused);
+        let mut given = Ok(());
+        let polled = self.reader.poll(partition, from, POLLED, |offset, message| {
+            if given.is_ok() {
+                given = self.door.give(partition, message, offset, take);
             }
         });
-        self.busy |= given.map_err(failed)? > 0;
-        refused.map_or(Ok(()), |error| Err(Refused::Failed(error.into())))
+        self.busy |= polled.map_err(failed)? > 0;
+        given.map_err(|error| Refused::Failed(error.into()))
     }
 
     fn read(&mut self, partition: usize, from: u64, end: u64, take: Take<'_>) -> Result<u64, Refused> {
-        let takes_raw = self.setup.layout.is_report_partition(partition);
-        let mut refused = None;
+        let mut given = Ok(());
         let next = self.reader.read(partition, from, end, READ, |offset, message| {
-            if refused.is_none() {
-                give(message, offset, takes_raw, take, &mut refused);
+            if given.is_ok() {
+                given = self.door.give(partition, message, offset, take);
             }
         });
-        if let Some(error) = refused {
-            return Err(Refused::Failed(error.into()));
-        }
         self.busy = true;
+        given.map_err(|error| Refused::Failed(error.into()))?;
         next.map_err(failed)?.ok_or(Refused::Retry)
     }
 

@@ -63,6 +63,14 @@ pub enum ClusterError {
         /// Their names.
         topics: Vec<String>,
     },
+    /// A topic that a log is to be written into holds records.
+    #[error("{topic}/{partition} is not empty")]
+    TopicNotEmpty {
+        /// The topic.
+        topic: String,
+        /// The partition in it.
+        partition: i32,
+    },
     /// There are records, and no configuration before them.
     #[error("{topic}/{partition} holds records, and the cluster has no configuration yet")]
     NotEmpty {
@@ -71,9 +79,27 @@ pub enum ClusterError {
         /// The partition in it.
         partition: i32,
     },
+    /// The configuration in force is another than this copy's.
+    #[error("configuration {number} is in force on the cluster, and it is not that of this copy")]
+    ConfigMismatch {
+        /// Its number.
+        number: u64,
+    },
     /// There is no configuration.
     #[error("the cluster has no configuration yet")]
     NotBegun,
+    /// A record of a log that is written into topics got another offset than it has.
+    #[error("a record got offset {found} of {topic}/{partition}, and {due} is due")]
+    OffsetDiffers {
+        /// The topic.
+        topic: String,
+        /// The partition in it.
+        partition: i32,
+        /// What it got.
+        found: u64,
+        /// What it has in the log.
+        due: u64,
+    },
     /// Records were sent and did not arrive.
     #[error("{count} of the records that were sent did not arrive, the first in {first}: {cause}")]
     Undelivered {
@@ -104,8 +130,11 @@ impl ClusterError {
             ClusterError::PartitionsDiffer { .. } => code::CLUSTER_PARTITIONS_DIFFER,
             ClusterError::RetentionShort { .. } => code::RETENTION_SHORT,
             ClusterError::NotEmpty { .. } => code::CLUSTER_NOT_EMPTY,
+            ClusterError::ConfigMismatch { .. } => code::CONFIG_MISMATCH,
             ClusterError::NotBegun => code::CLUSTER_NOT_BEGUN,
             ClusterError::Undelivered { .. } => code::CLUSTER_UNDELIVERED,
+            ClusterError::TopicNotEmpty { .. } => code::CLUSTER_TOPIC_NOT_EMPTY,
+            ClusterError::OffsetDiffers { .. } => code::CLUSTER_OFFSET_DIFFERS,
             ClusterError::Fenced { .. } => code::CLUSTER_FENCED,
         }
     }

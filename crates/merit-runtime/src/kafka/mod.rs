@@ -4,7 +4,7 @@
 //! [`reader`] (partitions from a position on), [`member`] (which tasks are this copy's), [`producer`] (transactions), [`connection`]
 //! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it). Beside the copies: [`admin`] and
 //! [`settings`] (topics are made and compared), [`in_force`] and [`append`] (configurations are found and appended), [`commands`]
-//! (what is sent by itself).
+//! (what is sent by itself), [`mirror`] and [`restore`] (the whole log, copied and written back).
 
 pub mod admin;
 pub mod append;
@@ -13,10 +13,14 @@ pub mod commands;
 mod connection;
 mod disk;
 mod error;
+mod gathered;
+mod group;
 pub mod in_force;
 mod member;
+pub mod mirror;
 mod producer;
 pub mod reader;
+pub mod restore;
 mod settings;
 pub mod topics;
 pub mod wire;
@@ -24,4 +28,5 @@ pub mod worker;
 
 pub use client::Cluster;
 pub use error::ClusterError;
+pub use mirror::Mirror;
 pub use worker::{Event, Worker};

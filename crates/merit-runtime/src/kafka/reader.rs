@@ -163,10 +163,19 @@ impl Reader {
         self.watermarks(&self.ends, partition).map(|(start, _)| start)
     }
 
+    /// The name that the cluster has given itself.
+    pub fn cluster_id(&self) -> Result<String, ClusterError> {
+        let cause = || self.ends.context().last_error.take().unwrap_or_else(|| "no broker answers".into());
+        self.ends.client().fetch_cluster_id(CALL).ok_or_else(|| ClusterError::Call { attempt: "reach the cluster", cause: cause() })
+    }
+
     fn watermarks(&self, consumer: &BaseConsumer<Context>, partition: usize) -> Result<(u64, u64), ClusterError> {
         let (topic, number) = self.topics.place(partition);
-        let (low, high) = consumer.fetch_watermarks(topic, number, CALL).map_err(ClusterError::call("ask for the ends of a partition"))?;
-        Ok((low.max(0) as u64, high.max(0) as u64))
+        let found = consumer.fetch_watermarks(topic, number, CALL).map_err(|error| match error.rdkafka_error_code() {
+            Some(code) if is_missing(code) => ClusterError::PartitionMissing { topic: topic.into(), partition: number },
+            _ => ClusterError::call("ask for the ends of a partition")(error),
+        });
+        found.map(|(low, high)| (low.max(0) as u64, high.max(0) as u64))
     }
 
     /// Serves what belongs to no partition.
@@ -206,13 +215,15 @@ impl Reader {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 Err(ClusterError::OffsetGone { topic, partition: number, offset })
             }
-            Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                Err(ClusterError::PartitionMissing { topic, partition: number })
-            }
+            Some(code) if is_missing(code) => Err(ClusterError::PartitionMissing { topic, partition: number }),
             _ => {
                 self.consumer.context().last_error.set(error, "reading");
                 Ok(())
             }
         }
     }
+}
+
+fn is_missing(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
 }

@@ -70,6 +70,8 @@ pub struct Parts {
     pub cluster: Cluster,
     /// Its name in the group, for ever.
     pub instance: String,
+    /// Encoding of the ConfigEpoch in force, which is that of its topology and key.
+    pub in_force: Vec<u8>,
     /// The topology.
     pub layout: Arc<Layout>,
     /// The emitter key.
@@ -108,10 +110,10 @@ impl Worker {
 }
 
 fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBool) -> Result<(), RuntimeError> {
-    let Parts { cluster, instance, layout, signer, store, runtime } = parts;
+    let Parts { cluster, instance, in_force, layout, signer, store, runtime } = parts;
     let setup = Rc::new(Setup::new(layout, Some(signer)));
     let last_error = LastError::default();
-    let connection = Connection::open(&cluster, &setup, &instance, Arc::clone(&observe), &last_error)?;
+    let connection = Connection::open(&cluster, &setup, &instance, in_force, Arc::clone(&observe), &last_error)?;
     let disk = Rc::new(RefCell::new(Disk::new(&setup, &store)));
     let (step, again, stopping) = (Rc::new(Cell::new(Step::Join)), Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
     let place = Place {

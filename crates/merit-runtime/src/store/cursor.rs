@@ -1,6 +1,6 @@
 //! A partition of the log, record by record.
 
-use super::failed;
+use super::{Store, failed};
 use crate::RuntimeError;
 use crate::frame::{self, Frame};
 use crate::layout::Partition;
@@ -14,6 +14,8 @@ pub struct Cursor<'s> {
     name: String,
     partition: u32,
     start: u64,
+    /// Whether offsets may be missing, as those of Kafka's markers are.
+    has_gaps: bool,
     from: u64,
     next: u64,
     body: Vec<u8>,
@@ -23,16 +25,17 @@ pub struct Cursor<'s> {
 }
 
 impl<'s> Cursor<'s> {
-    /// Reads from an offset on; `start` is the first that is left, `batches` begin with that of the offset.
+    /// Reads from an offset on; `batches` begin with that of the offset.
     pub(super) fn new(
         batches: rocksdb::DBIteratorWithThreadMode<'s, DB>,
         prefix: Vec<u8>,
         partition: &Partition,
-        start: u64,
+        store: &Store,
         from: u64,
     ) -> Cursor<'s> {
+        let (start, has_gaps) = (store.start(partition), store.mirrored().is_some());
         let (name, partition) = (partition.name.clone(), partition.partition);
-        Cursor { batches, prefix, name, partition, start, from, next: from, body: Vec::new(), at: 0, left: 0, done: false }
+        Cursor { batches, prefix, name, partition, start, has_gaps, from, next: from, body: Vec::new(), at: 0, left: 0, done: false }
     }
 
     /// The next record and its offset.
@@ -55,6 +58,11 @@ impl<'s> Cursor<'s> {
                 return Ok(Frame::get(&mut bytes).map(|frame| (offset, frame)));
             }
         }
+    }
+
+    /// Passes what is before an offset.
+    pub fn pass(&mut self, offset: u64) {
+        self.from = self.from.max(offset);
     }
 
     /// The offset of the next record.
@@ -85,7 +93,7 @@ impl<'s> Cursor<'s> {
             self.done = true;
             return Ok(false);
         };
-        if base > self.next && base > self.from {
+        if base > self.next && base > self.from && !self.has_gaps {
             return Err(self.corrupt(self.next, "the batch that holds it is missing"));
         }
         match frame::unpack(&value) {

@@ -66,16 +66,20 @@ pub(super) struct Census {
     pub(super) partitions: Vec<BTreeSet<usize>>,
     /// ConfigEpochs in input partitions: partition and offset.
     pub(super) epochs: BTreeSet<(usize, u64)>,
+    /// Records of each partition, those that were pruned included.
+    pub(super) records: Vec<u64>,
 }
 
 impl Census {
     /// `streams` is their number.
     pub(super) fn take(store: &Store, layout: &Layout, streams: usize) -> Result<Census, RuntimeError> {
-        let mut census = Census { partitions: vec![BTreeSet::new(); streams], epochs: BTreeSet::new() };
+        let records = layout.partitions.iter().map(|partition| store.start(partition)).collect();
+        let mut census = Census { partitions: vec![BTreeSet::new(); streams], epochs: BTreeSet::new(), records };
         for (at, partition) in layout.partitions.iter().enumerate() {
             let mut records = store.records(partition);
             while let Some((offset, frame)) = records.next()? {
                 let kind = kind_of(partition, offset, &frame)?;
+                census.records[at] += 1;
                 match (frame.is_outside(), census.partitions.get_mut(frame.stream as usize)) {
                     (true, _) if kind == Kind::ConfigEpoch => drop(census.epochs.insert((at, offset))),
                     (true, _) => {}
@@ -101,33 +105,26 @@ pub(super) struct Inputs<'s> {
 }
 
 impl Inputs<'_> {
-    /// Begins anew with the ConfigEpoch of a lineage; no seal will cover what lies between the last one and that.
-    pub(super) fn restart(&mut self, offset: u64) -> Result<(), RuntimeError> {
-        self.go_to(offset)?;
+    /// Begins with the ConfigEpoch of a lineage; no seal will cover what lies between the last one and that.
+    pub(super) fn begin(&mut self, offset: u64) {
+        self.cursor.pass(offset);
         (self.running, self.to) = (Running::default(), offset);
-        Ok(())
-    }
-
-    fn go_to(&mut self, offset: u64) -> Result<(), RuntimeError> {
-        while self.cursor.position() < offset && self.cursor.next()?.is_some() {}
-        Ok(())
     }
 
     /// Takes a seal's word for records of which some were pruned, and goes on behind them.
-    pub(super) fn believe(&mut self, seal: &StreamSeal<'_>) -> Result<(), RuntimeError> {
-        self.go_to(seal.to_offset)?;
+    pub(super) fn believe(&mut self, seal: &StreamSeal<'_>) {
+        self.cursor.pass(seal.to_offset);
         self.covered += seal.to_offset - self.to;
         (self.running, self.to) = (Running(seal.inputs), seal.to_offset);
         self.seals += 1;
-        Ok(())
     }
 
     /// Goes on to an offset; whether the records up to there give that digest.
     pub(super) fn cover(&mut self, seal: &StreamSeal<'_>) -> Result<bool, RuntimeError> {
         while self.to < seal.to_offset {
-            let Some((_, frame)) = self.cursor.next()? else { return Ok(false) };
+            let Some((offset, frame)) = self.cursor.next()? else { return Ok(false) };
             self.running.update(frame.kind as u8, frame.payload);
-            self.to += 1;
+            self.to = offset + 1;
             self.covered += 1;
         }
         self.seals += 1;

@@ -75,11 +75,13 @@ pub(super) fn verify(store: &Store, layout: &Layout, keys: Vec<EmitterKey>, mut 
     let audit = layout.find(AUDIT, 0).ok_or_else(|| fault(AUDIT, 0, 0, rule::ORIGIN, "the topology has no topic of that name"))?;
     let mut run = Verification::new(store, layout, streams, census, LogVerifier::new(&genesis.origin, keys))?;
     let mut leaves = store.records(&layout.partitions[audit]);
-    while let Some((index, frame)) = leaves.next()? {
+    let mut index = 0;
+    while let Some((_, frame)) = leaves.next()? {
         run.leaf(index, &frame)?;
         if index % 1_024 == 0 {
             progress(&format!("{index} leaves verified"));
         }
+        index += 1;
     }
     run.finish(genesis, key_from_log)
 }
@@ -200,9 +202,9 @@ impl<'s> Verification<'s> {
         let (record, may_lack) = match &envelope.source {
             Source::Outside { topic, partition, offset } => {
                 let record = self.outside(task, topic, *partition, *offset)?;
-                // The first leaf of a chain behind another of its task; the ConfigEpoch itself may have been pruned.
-                if lineage > 0 && envelope.sequence == 0 {
-                    self.inputs[task].restart(*offset)?;
+                // The first leaf of a chain; the ConfigEpoch itself may have been pruned.
+                if envelope.sequence == 0 {
+                    self.inputs[task].begin(*offset);
                 }
                 (record, *offset < self.inputs[task].start)
             }
@@ -254,7 +256,7 @@ impl<'s> Verification<'s> {
             || outputs.iter().zip(seal.streams).any(|(outputs, sealed)| sealed.from_sequence < outputs.start);
         self.pruned.seals += u64::from(lacks);
         if seal.from_offset < inputs.start {
-            inputs.believe(&seal)?;
+            inputs.believe(&seal);
         } else if !inputs.cover(&seal)? {
             let range = format!("{}/{} from offset {} to before {}", seal.topic, seal.partition, seal.from_offset, seal.to_offset);
             return refuse(rule::SEAL_INPUTS, format!("{range} does not hold what was read"));
@@ -285,7 +287,7 @@ impl<'s> Verification<'s> {
             self.streams.find(id).is_some_and(|(stream, sequence)| self.store.pruned().may_lack(stream, sequence)) && !found.contains(&id)
         };
         self.pruned.parents = parents.iter().filter(|id| may_lack(**id)).count() as u64;
-        let tasks = self.covered()?;
+        let tasks = self.covered();
         let verified = self.verifier.finish(|id| found.contains(&id) || may_lack(id))?;
         Ok(Verified {
             emitter: keys::write(&genesis.key_name, &genesis.public),
@@ -328,18 +330,18 @@ impl<'s> Verification<'s> {
         before + usize::from(task.first_stream)..before + usize::from(task.audit_stream())
     }
 
-    fn covered(&self) -> Result<Vec<Covered>, RuntimeError> {
+    fn covered(&self) -> Vec<Covered> {
         let of_task = |(number, (task, inputs)): (usize, (&TaskLayout, &Inputs<'_>))| {
             let lineages = 0..self.streams.lineages.len();
             let outputs = || lineages.clone().flat_map(|lineage| &self.outputs[self.streams_of(number, lineage)]);
-            Ok(Covered {
+            Covered {
                 task: format!("{}/{}", task.name, task.partition),
                 seals: inputs.seals,
                 inputs: inputs.covered,
                 outputs: outputs().map(|outputs| outputs.covered).sum(),
-                inputs_open: self.store.end(&self.layout.partitions[task.input])? - inputs.covered,
+                inputs_open: self.census.records[task.input] - inputs.covered,
                 outputs_open: outputs().map(|outputs| outputs.open).sum(),
-            })
+            }
         };
         self.layout.tasks.iter().zip(&self.inputs).enumerate().map(of_task).collect()
     }

@@ -159,7 +159,8 @@ impl<'s> Finder<'s> {
     fn outside(&self, id: Uuid) -> Result<Option<Item>, Failure> {
         let Some(at) = self.place_outside(id).filter(|_| !self.may_lack(id)) else { return Ok(None) };
         let mut records = self.store.read(&self.layout.partitions[at], id.sequence());
-        records.next()?.map(|(offset, frame)| self.item(at, offset, &frame)).transpose()
+        let found = records.next()?.filter(|(offset, _)| *offset == id.sequence());
+        found.map(|(offset, frame)| self.item(at, offset, &frame)).transpose()
     }
 
     /// The partition whose records from outside have such ids.
@@ -225,8 +226,11 @@ impl<'s> Finder<'s> {
         for at in self.layout.all_of("audit").into_iter().flatten() {
             let partition = &self.layout.partitions[at];
             let mut leaves = self.store.records(partition);
-            while let Some((index, frame)) = leaves.next()? {
-                kind_of(partition, index, &frame)?;
+            // Its place among the leaves: a log on Kafka has offsets without one.
+            let mut indices = 0..;
+            while let Some((offset, frame)) = leaves.next()? {
+                let index = indices.next().unwrap_or(offset);
+                kind_of(partition, offset, &frame)?;
                 let Some(sealed) = SealedLeaf::decode(frame.payload) else { continue };
                 let Ok(leaf) = ParsedLeaf::parse(sealed.leaf) else { continue };
                 let (chain, id) = (&*leaf.envelope.stream, leaf.envelope.source.id());

@@ -28,6 +28,7 @@ impl Prune {
         let signer = session::signer(&self.place, self.audit_key.as_ref(), &topology)?;
         // Reading first: this command makes no directory.
         let read = Store::open_to_read(&self.place.data_dir)?;
+        read.expect_own()?;
         let store = Arc::new(match self.dry_run {
             true => read,
             false => {

@@ -5,12 +5,18 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::session;
 use merit_audit::Signer;
+use merit_core::Datum;
+use merit_core::record::ConfigEpoch;
 use merit_runtime::copy::Step;
+use merit_runtime::epoch::{self, Wanted};
+use merit_runtime::kafka::in_force::InForce;
+use merit_runtime::kafka::topics::Topics;
 use merit_runtime::kafka::worker::Parts;
-use merit_runtime::kafka::{Event, Worker, admin};
+use merit_runtime::kafka::{Cluster, ClusterError, Event, Worker, admin};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::{Store, Sync};
 use merit_runtime::{RuntimeError, key};
+use merit_topology::Topology;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -27,10 +33,11 @@ impl Run {
         let (cluster, layout, topics) = session::cluster(brokers, &topology);
         admin::check(&cluster, &topics, &topology)?;
         let signer = Signer::new(&topology.key_name, &key::read(&session::key_path(&self.place, self.audit_key.as_ref()))?);
+        let in_force = in_force(&cluster, &topics, &layout, &topology, &signer)?;
         let store = Arc::new(Store::open(&self.place.data_dir, Sync::System)?);
         let instance = instance(&self.place.data_dir)?;
         info!(instance, brokers, "joins the group");
-        let parts = Parts { cluster, instance, layout: Arc::clone(&layout), signer, store, runtime: topology.runtime };
+        let parts = Parts { cluster, instance, in_force, layout: Arc::clone(&layout), signer, store, runtime: topology.runtime };
         let (ended, end) = sync_channel(1);
         let stop = ended.clone();
         let worker = Worker::start(parts, move |event| tell(&layout, event), move || drop(ended.try_send(())))?;
@@ -46,6 +53,24 @@ impl Run {
         worker.stop()?;
         info!("everything computed is committed and checkpointed");
         out.line(if out.json { r#"{"stopped":true}"# } else { "stopped: everything computed is committed and checkpointed" })
+    }
+}
+
+/// The configuration in force, which has to be that of this copy.
+fn in_force(
+    cluster: &Cluster,
+    topics: &Arc<Topics>,
+    layout: &Arc<Layout>,
+    topology: &Topology,
+    signer: &Signer,
+) -> Result<Vec<u8>, RuntimeError> {
+    let found = InForce::new(cluster, topics, layout, Vec::new())?.configuration()?.epoch;
+    let Some(current) = ConfigEpoch::decode(&found) else { return Err(ClusterError::NotBegun.into()) };
+    let parameters = epoch::parameters(topology);
+    let wanted = Wanted { topology, parameters: &parameters, partitions: layout.report_partitions, emitter_key: signer.public() };
+    match wanted.behind(&found, None)? {
+        None => Ok(found),
+        Some(_) => Err(ClusterError::ConfigMismatch { number: current.number }.into()),
     }
 }
 

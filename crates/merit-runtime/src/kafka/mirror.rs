@@ -1,0 +1,239 @@
+//! The log of a cluster, copied at the offsets that its records have there.
+//!
+//! A copy is cut anywhere: Kafka ends a transaction in one partition after the other, and each partition is read by itself. So it
+//! keeps beside the log how far the group had come ([`Processed`]), which tells what must be in it and what cannot be.
+
+use super::client::Cluster;
+use super::error::ClusterError;
+use super::gathered::Gathered;
+use super::group::Group;
+use super::reader::{LastError, Reader};
+use super::topics::Topics;
+use super::wire;
+use crate::embedded::{BATCH_BYTES, Batches, Committed};
+use crate::layout::Layout;
+use crate::processed::{Processed, Span};
+use crate::store::{Commit, Mirrored, Store};
+use crate::{RuntimeError, archive};
+use rdkafka::message::BorrowedMessage;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Bytes that a commit gathers at most, about.
+const COMMIT_BYTES: usize = 8 << 20;
+
+/// Messages that are taken of a partition before the next is looked at.
+const TURN: usize = 512;
+
+/// Between two looks at a log that does not grow.
+pub(super) const IDLE: Duration = Duration::from_millis(2);
+
+/// How long nothing comes of a log that is not at its end: longer than a transaction may be open, and than a broker takes to start.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Rows of the meta family that go with a commit.
+pub type MetaRows = Vec<(String, Vec<u8>)>;
+
+/// Takes what was copied: batches, and the rows that belong to the log up to there.
+type Write<'w> = &'w mut dyn FnMut(Batches, MetaRows) -> Result<(), RuntimeError>;
+
+/// A cluster's log on its way somewhere.
+pub(super) struct Source {
+    pub(super) reader: Reader,
+    pub(super) gathered: Gathered,
+    layout: Arc<Layout>,
+    group: Group,
+    inputs: Vec<usize>,
+    processed: Processed,
+    last_error: LastError,
+}
+
+impl Source {
+    /// Begins with the first record.
+    pub(super) fn new(cluster: &Cluster, layout: &Arc<Layout>, topics: &Arc<Topics>) -> Result<Source, ClusterError> {
+        let last_error = LastError::default();
+        Ok(Source {
+            reader: Reader::new(cluster, topics, &last_error)?,
+            gathered: Gathered::new(layout),
+            layout: Arc::clone(layout),
+            group: Group::new(cluster, topics)?,
+            inputs: layout.tasks.iter().map(|task| task.input).collect(),
+            processed: Processed::unknown(layout),
+            last_error,
+        })
+    }
+
+    /// The log that it is, as a directory names it.
+    pub(super) fn name(&self, cluster: &Cluster) -> Result<Mirrored, ClusterError> {
+        Ok(Mirrored { cluster: self.reader.cluster_id()?, application: cluster.application.clone() })
+    }
+
+    /// Copies all that the log holds as it is called. `progress` is told how many offsets were passed, and of how many.
+    pub(super) fn catch_up(&mut self, write: Write<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(), RuntimeError> {
+        // Asked for before the ends: what these inputs led to lies before them.
+        let from = self.group.processed(&self.inputs)?;
+        let partitions = 0..self.layout.partitions.len();
+        // What is open was at its end before.
+        partitions.clone().for_each(|at| self.reader.close(at));
+        let ends = partitions.clone().map(|at| self.reader.end(at)).collect::<Result<Vec<u64>, ClusterError>>()?;
+        let left = |gathered: &Gathered| ends.iter().enumerate().map(|(at, end)| end.saturating_sub(gathered.next(at))).sum::<u64>();
+        let of = left(&self.gathered);
+        let mut moved = Instant::now();
+        progress(0, of);
+        while left(&self.gathered) > 0 {
+            let before = left(&self.gathered);
+            for at in partitions.clone() {
+                self.read_towards(at, ends[at])?;
+                if self.gathered.bytes >= COMMIT_BYTES {
+                    self.write(write)?;
+                }
+            }
+            let now = left(&self.gathered);
+            if now < before {
+                moved = Instant::now();
+                progress(of - now, of);
+            } else if moved.elapsed() > STALL {
+                return Err(self.stalled(&ends).into());
+            } else {
+                std::thread::sleep(IDLE);
+            }
+        }
+        // Asked for behind them: whatever an output before them comes of is decided, and counted.
+        let to = self.group.processed(&self.inputs)?;
+        self.processed = Processed(from.into_iter().zip(to).map(|(from, to)| Span { from, to }).collect());
+        self.write(write)
+    }
+
+    fn read_towards(&mut self, at: usize, end: u64) -> Result<(), ClusterError> {
+        let Source { reader, gathered, .. } = self;
+        let from = gathered.next(at);
+        let read = reader.read(at, from, end, TURN, |offset, message| gathered.take(at, offset, &wire::read(message)))?;
+        if let Some(next) = read {
+            gathered.pass(at, next.min(end));
+        }
+        Ok(())
+    }
+
+    fn stalled(&self, ends: &[u64]) -> ClusterError {
+        let behind = ends.iter().enumerate().find(|(at, end)| self.gathered.next(*at) < **end);
+        let place = behind.map_or(String::new(), |(at, end)| {
+            let partition = &self.layout.partitions[at];
+            format!("{}/{} stands at offset {} before {end}", partition.name, partition.partition, self.gathered.next(at))
+        });
+        let last = self.last_error.take().unwrap_or_else(|| "a transaction may be open there".into());
+        ClusterError::Call { attempt: "read the log to its end", cause: format!("{place}, and nothing came for {STALL:?}: {last}") }
+    }
+
+    /// Takes what is there, as far as a commit goes.
+    fn gather(&mut self) -> Result<(), ClusterError> {
+        for at in 0..self.layout.partitions.len() {
+            let Source { reader, gathered, .. } = self;
+            while gathered.bytes < COMMIT_BYTES && gathered.open_bytes(at) < BATCH_BYTES {
+                let from = gathered.next(at);
+                let take = |offset, message: &BorrowedMessage<'_>| gathered.take(at, offset, &wire::read(message));
+                if reader.poll(at, from, TURN, take)? < TURN {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: Write<'_>) -> Result<(), RuntimeError> {
+        let batches = self.gathered.drain();
+        let mut rows = self.gathered.rows(&self.layout);
+        rows.push(self.processed.row(&self.layout));
+        write(batches, rows)
+    }
+}
+
+/// Fails where the cluster does not answer, or has not every partition.
+pub fn reach(cluster: &Cluster, topics: &Arc<Topics>) -> Result<(), RuntimeError> {
+    let reader = Reader::new(cluster, topics, &LastError::default())?;
+    reader.cluster_id()?;
+    Ok((0..topics.logs()).try_for_each(|at| reader.end(at).map(drop))?)
+}
+
+/// Copies the log of a cluster, as it is now, into a file that is not there yet. `progress` is told how many offsets were passed, and of how many.
+pub fn export(
+    cluster: &Cluster,
+    layout: &Arc<Layout>,
+    topics: &Arc<Topics>,
+    path: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<(), RuntimeError> {
+    let mut source = Source::new(cluster, layout, topics)?;
+    let of = source.name(cluster)?;
+    archive::write(path, |writer| {
+        let mut ends = MetaRows::new();
+        let mut write = |batches: Batches, rows| {
+            ends = rows;
+            writer.batches(&batches, &layout.partitions)
+        };
+        source.catch_up(&mut write, &mut progress)?;
+        writer.mirrored(&of, layout, ends)
+    })
+}
+
+/// A copy in a directory.
+pub struct Mirror {
+    pub(super) source: Source,
+    store: Arc<Store>,
+}
+
+impl Mirror {
+    /// Goes on where the directory ends; refused where it holds another log.
+    pub fn open(cluster: &Cluster, layout: &Arc<Layout>, topics: &Arc<Topics>, store: &Arc<Store>) -> Result<Mirror, RuntimeError> {
+        let mut source = Source::new(cluster, layout, topics)?;
+        store.mirror(&source.name(cluster)?, layout)?;
+        source.gathered = Gathered::behind(store, layout)?;
+        source.processed = Processed::of(store, layout)?;
+        Ok(Mirror { source, store: Arc::clone(store) })
+    }
+
+    /// Copies all that the log holds as it is called. `progress` is told how many offsets were passed, and of how many.
+    pub fn catch_up(&mut self, mut progress: impl FnMut(u64, u64)) -> Result<(), RuntimeError> {
+        let Mirror { source, store } = self;
+        let layout = Arc::clone(&source.layout);
+        let mut write = |batches, meta| store.commit(&mut Commit { batches, meta, ..Commit::default() }, &layout.partitions);
+        source.catch_up(&mut write, &mut progress)
+    }
+
+    /// Copies what has come since it was called last, as far as a commit goes; none where nothing has.
+    pub fn step(&mut self) -> Result<Option<Committed>, RuntimeError> {
+        let Mirror { source, store } = self;
+        source.gather()?;
+        if source.gathered.bytes == 0 {
+            return Ok(None);
+        }
+        // The log goes on from here, and so do the tasks.
+        source.processed.0.iter_mut().for_each(|span| span.to = None);
+        let (layout, begun) = (Arc::clone(&source.layout), Instant::now());
+        let mut written = Batches::new();
+        source.write(&mut |batches, meta| {
+            let mut commit = Commit { batches, meta, ..Commit::default() };
+            store.commit(&mut commit, &layout.partitions)?;
+            written = commit.batches;
+            Ok(())
+        })?;
+        Ok(Some(Committed { batches: written, answers: Vec::new(), took: begun.elapsed() }))
+    }
+
+    /// Copies what comes, until it is told to stop, and gives every commit once it is written.
+    pub fn follow(&mut self, stopping: &AtomicBool, mut committed: impl FnMut(Committed)) -> Result<(), RuntimeError> {
+        while !stopping.load(Relaxed) {
+            match self.step()? {
+                Some(commit) => committed(commit),
+                None => std::thread::sleep(IDLE),
+            }
+        }
+        Ok(())
+    }
+
+    /// What librdkafka had to say last, once: told where nothing else moves.
+    pub fn last_error(&self) -> Option<String> {
+        self.source.last_error.take()
+    }
+}

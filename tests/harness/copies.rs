@@ -1,0 +1,273 @@
+//! Copies of Merit on a cluster, what is sent to them, and when they are done with it.
+
+use crate::directory::Directory;
+use crate::kafka::Kafka;
+use crate::process::{Call, Done, HANG, Running, merit};
+use merit::registry::registered;
+use merit_core::record::{EvalReport, Tick};
+use merit_core::{Datum, EventTime, Head, Key, Kind};
+use merit_runtime::frame::Frame;
+use merit_runtime::kafka::commands::Commands;
+use merit_runtime::kafka::reader::{LastError, Reader};
+use merit_runtime::kafka::topics::Topics;
+use merit_runtime::kafka::{Cluster, ClusterError};
+use merit_runtime::layout::Layout;
+use merit_runtime::store::Store;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// What copies have in common: topology, key, cluster.
+pub struct Application {
+    /// Topology and key.
+    pub directory: Directory,
+    brokers: String,
+    cluster: Cluster,
+    layout: Arc<Layout>,
+    topics: Arc<Topics>,
+    folder: TempDir,
+}
+
+/// One copy; killed when dropped.
+pub struct Copy {
+    running: Option<Running>,
+}
+
+/// A record on its way to a cluster.
+pub struct Sent {
+    partition: usize,
+    key: String,
+    kind: u32,
+    time: EventTime,
+    payload: Vec<u8>,
+}
+
+impl Application {
+    /// Gives a cluster the topics and the configuration of a topology.
+    pub fn begin(kafka: &Kafka, directory: Directory) -> Application {
+        let brokers = kafka.bootstrap().to_owned();
+        let application = Application::on(brokers, directory);
+        application.apply().ok();
+        application
+    }
+
+    fn on(brokers: String, directory: Directory) -> Application {
+        let text = std::fs::read_to_string(&directory.topology).expect("a topology");
+        let topology = merit_topology::parse(&text).expect("a topology that is right");
+        let cluster = Cluster { brokers: brokers.clone(), application: topology.application.clone() };
+        let layout = Arc::new(Layout::new(&topology, &registered()));
+        let topics = Arc::new(Topics::new(&cluster, &layout));
+        let folder = TempDir::with_prefix("merit-copies-").expect("a temporary directory");
+        Application { directory, brokers, cluster, layout, topics, folder }
+    }
+
+    /// `merit topology apply`.
+    pub fn apply(&self) -> Call {
+        merit(["topology", "apply", "--json", "--kafka", &self.brokers]).with(self.of_all())
+    }
+
+    fn of_all(&self) -> [PathBuf; 4] {
+        ["--topology".into(), self.directory.topology.clone(), "--audit-key".into(), self.directory.key()]
+    }
+
+    /// The data directory of a copy.
+    pub fn data(&self, copy: &str) -> PathBuf {
+        self.folder.path().join(copy)
+    }
+
+    /// The call that starts a copy.
+    pub fn run(&self, copy: &str) -> Call {
+        let call = merit(["run", "--json", "--kafka", &self.brokers, "--data-dir"]).with([self.data(copy)]).with(self.of_all());
+        ["MERIT_OPS_ADDR", "EVAL_ENGINE_ADDR", "RESOURCE_ALLOCATOR_ADDR"].into_iter().fold(call, |call, name| call.env(name, "127.0.0.1:0"))
+    }
+
+    /// Starts a copy.
+    pub fn copy(&self, copy: &str) -> Copy {
+        Copy { running: Some(self.run(copy).start()) }
+    }
+
+    /// What an embedded log took from outside, in order, but for its configuration.
+    pub fn inputs(&self, of: &Directory) -> Vec<Sent> {
+        let store = Store::open_to_read(&of.data()).expect("a directory");
+        let mut all = Vec::new();
+        for topic in ["eval.reports", "alloc.requests"] {
+            for partition in self.layout.all_of(topic).into_iter().flatten() {
+                let mut records = store.records(&self.layout.partitions[partition]);
+                while let Some((_, frame)) = records.next().expect("readable") {
+                    if frame.is_outside() && frame.kind() != Some(Kind::ConfigEpoch) {
+                        let Frame { kind, time, key, payload, sequence, .. } = frame;
+                        all.push((sequence, Sent { partition, key: key.into(), kind, time, payload: payload.into() }));
+                    }
+                }
+            }
+        }
+        all.sort_by_key(|(sequence, _)| *sequence);
+        all.into_iter().map(|(_, sent)| sent).collect()
+    }
+
+    /// Sends records, `pause` behind each hundred of them. Where some did not arrive as far as is known, all of their thousand are
+    /// sent again: a report that has an id counts once.
+    pub fn send(&self, records: &[Sent], pause: Duration) {
+        let begun = Instant::now();
+        for thousand in records.chunks(1_000) {
+            while let Err(error) = self.send_once(thousand, pause) {
+                assert!(begun.elapsed() < HANG, "the cluster takes no records: {error}");
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+    }
+
+    fn send_once(&self, records: &[Sent], pause: Duration) -> Result<(), ClusterError> {
+        let mut commands = Commands::new(&self.cluster, &self.topics)?;
+        for hundred in records.chunks(100) {
+            hundred.iter().try_for_each(|sent| commands.send(sent.partition, &sent.frame()))?;
+            std::thread::sleep(pause);
+        }
+        commands.flush(HANG)
+    }
+
+    /// A report on its way.
+    pub fn report(&self, report: &EvalReport<'_>) -> Sent {
+        let mut payload = Vec::new();
+        report.put(&mut payload);
+        let first = self.layout.tasks[0].input;
+        let partition = first + Key::new(report.agent_id).partition(self.layout.report_partitions) as usize;
+        Sent { partition, key: report.agent_id.into(), kind: Kind::EvalReport as u32, time: report.timestamp, payload }
+    }
+
+    /// A Tick for every partition of reports and for the ledger.
+    pub fn ticks(&self, time: EventTime) -> Vec<Sent> {
+        let mut payload = Vec::new();
+        Tick { time }.put(&mut payload);
+        let partitions = ["eval.reports", "alloc.requests"].into_iter().filter_map(|topic| self.layout.all_of(topic)).flatten();
+        let tick = |partition| Sent { partition, key: "tick".into(), kind: Kind::Tick as u32, time, payload: payload.clone() };
+        partitions.map(tick).collect()
+    }
+
+    /// The log as it is now, copied into a directory of the test, which goes on from where it stood.
+    pub fn export(&self) -> Directory {
+        let directory = Directory::with_topology(self.directory.topology.clone());
+        self.export_into(&directory);
+        directory
+    }
+
+    /// The same into that directory.
+    pub fn export_into(&self, directory: &Directory) {
+        let call = merit(["log", "export", "--json", "--kafka", &self.brokers, "--topology"]).with([&directory.topology]);
+        call.with(["--data-dir"]).with([directory.data()]).ok();
+    }
+
+    /// Gives every record of some topics of a directory.
+    pub fn each_record(&self, of: &Directory, topics: &[&str], mut each: impl FnMut(&Frame<'_>)) {
+        let store = Store::open_to_read(&of.data()).expect("a directory");
+        for partition in topics.iter().filter_map(|topic| self.layout.all_of(topic)).flatten() {
+            let mut records = store.records(&self.layout.partitions[partition]);
+            while let Some((_, frame)) = records.next().expect("readable") {
+                each(&frame);
+            }
+        }
+    }
+
+    /// Waits until everything that was sent was consumed, with all that followed from it.
+    pub fn wait_drained(&self) {
+        let begun = Instant::now();
+        let mut waits = "nothing".to_owned();
+        // What a task wrote behind its own look at an input is found by the second look.
+        let mut quiet = 0;
+        while quiet < 2 {
+            assert!(begun.elapsed() < HANG, "copies do not come to an end: {waits}");
+            match self.left() {
+                None => quiet += 1,
+                Some(left) => (quiet, waits) = (0, left),
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// An input that is not consumed to its end.
+    fn left(&self) -> Option<String> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("group.id", &self.cluster.application).set("isolation.level", "read_committed");
+        let group: BaseConsumer = config.create().expect("a consumer");
+        let mut reader = Reader::new(&self.cluster, &self.topics, &LastError::default()).expect("a reader");
+        for task in &self.layout.tasks {
+            let (topic, partition) = self.topics.place(task.input);
+            let mut list = TopicPartitionList::new();
+            list.add_partition(topic, partition);
+            let Ok(committed) = group.committed_offsets(list, Duration::from_secs(5)) else { return Some("a broker".into()) };
+            let mut from = match committed.elements().first().map(|element| element.offset()) {
+                Some(Offset::Offset(offset)) => offset as u64,
+                _ => 0,
+            };
+            let Ok(end) = reader.end(task.input) else { return Some("a broker".into()) };
+            let begun = Instant::now();
+            while from < end {
+                let mut records = 0;
+                let read = reader.read(task.input, from, end, 1_000, |_, _| records += 1);
+                if records > 0 || begun.elapsed() > Duration::from_secs(5) || read.is_err() {
+                    return Some(format!("{topic}/{partition} from {from} to {end}"));
+                }
+                from = read.ok().flatten().unwrap_or(from);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        None
+    }
+}
+
+impl Sent {
+    fn frame(&self) -> Frame<'_> {
+        let Sent { kind, time, key, payload, .. } = self;
+        Frame { kind: *kind, hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, time: *time, key, headers: None, payload }
+    }
+}
+
+impl Copy {
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("it runs until it is taken")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.running().id().cast_signed()).expect("a process has an id");
+        kill_process(pid, signal).expect("our own child");
+    }
+
+    /// Holds it where it is.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Kills it, and checks that it ran until then.
+    pub fn kill(mut self) {
+        assert!(self.running.take().is_some_and(Running::kill), "it had ended before");
+    }
+
+    /// Tells it to end, and checks that it does so well.
+    pub fn stop(mut self) -> Done {
+        let done = self.running.take().expect("it runs until it is taken").terminate();
+        assert_eq!(done.code, Some(0), "{done:#?}");
+        done
+    }
+
+    /// Its end, where it comes by itself.
+    pub fn end(mut self) -> Done {
+        self.running.take().expect("it runs until it is taken").end()
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.abandon();
+        }
+    }
+}
