@@ -4,6 +4,7 @@ use crate::process::{Done, HANG};
 use crate::repository;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -78,6 +79,19 @@ impl Kafka {
     pub fn script(&self, command: &str, arguments: &[&str]) -> Done {
         let call: [&OsStr; 3] = [command.as_ref(), "--dir".as_ref(), self.folder.as_ref()];
         script(call.into_iter().chain(arguments.iter().map(OsStr::new)))
+    }
+
+    /// Runs one of Kafka's own tools on it, with this input; gives what it wrote.
+    pub fn tool(&self, class: &str, arguments: &[&str], input: &str) -> String {
+        let mut command = Command::new("java");
+        command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]).arg(self.folder().join("jars/*"));
+        command.arg(class).args(["--bootstrap-server", self.bootstrap()]).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("Java is installed by the script");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("the tool reads");
+        let output = child.wait_with_output().expect("a child");
+        assert!(output.status.success(), "{class}: {output:?}");
+        String::from_utf8(output.stdout).expect("the tools write text")
     }
 
     /// Kills a broker, the first of which is 1, and waits until nothing of it is left.

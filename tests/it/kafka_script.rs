@@ -3,7 +3,7 @@
 use merit_tests::kafka::{Kafka, running, script, shared};
 use merit_tests::process::HANG;
 use merit_tests::{text, write};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,10 @@ use std::time::{Duration, Instant};
 /// With this variable, a file, a test is the process that will be killed.
 const HOLDS: &str = "MERIT_TEST_HOLDS_A_BROKER";
 
-/// Runs one of Kafka's own tools with these arguments and this input, and gives what it wrote.
-fn tool(kafka: &Kafka, class: &str, arguments: &[&str], input: &str) -> String {
-    let mut command = Command::new("java");
-    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]).arg(kafka.folder().join("jars/*"));
-    command.arg(format!("org.apache.kafka.tools.{class}")).args(["--bootstrap-server", kafka.bootstrap()]).args(arguments);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("Java is installed by the script");
-    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("the tool reads");
-    let output = child.wait_with_output().expect("a child");
-    assert!(output.status.success(), "{class}: {output:?}");
-    String::from_utf8(output.stdout).expect("the record is text")
-}
+/// Some of Kafka's own tools.
+const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
+const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 
 #[test]
 fn one_broker_keeps_its_records_through_kill_and_stop() {
@@ -45,15 +37,15 @@ fn one_broker_keeps_its_records_through_kill_and_stop() {
     assert_eq!(other.code, Some(2), "{other:#?}");
     assert!(other.err.contains("holds a cluster of 1"), "{other:#?}");
 
-    tool(&kafka, "TopicCommand", &["--create", "--topic", "kept", "--partitions", "1"], "");
-    tool(&kafka, "ConsoleProducer", &["--topic", "kept"], "one\ntwo\n");
+    kafka.tool(TOPICS, &["--create", "--topic", "kept", "--partitions", "1"], "");
+    kafka.tool(PRODUCER, &["--topic", "kept"], "one\ntwo\n");
     kafka.kill(1);
     let status = kafka.script("status", &[]);
     assert_eq!((status.code, status.out), (Some(1), format!("broker 1  {}  not running\n", kafka.bootstrap())));
     kafka.restart(1);
     assert_ne!(running(kafka.folder(), 1), Some(first));
     let read = ["--topic", "kept", "--from-beginning", "--max-messages", "2", "--timeout-ms", "60000"];
-    assert_eq!(tool(&kafka, "consumer.ConsoleConsumer", &read, ""), "one\ntwo\n");
+    assert_eq!(kafka.tool(CONSUMER, &read, ""), "one\ntwo\n");
 
     let stop = kafka.script("stop", &[]);
     assert_eq!((stop.code, stop.out.as_str()), (Some(0), "1 broker stopped\n"));

@@ -21,6 +21,7 @@ mod http_once;
 mod http_operations;
 mod http_stall;
 mod import;
+mod kafka_apply;
 mod kafka_copies;
 mod kafka_faults;
 mod kafka_log;

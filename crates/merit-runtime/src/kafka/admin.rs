@@ -223,7 +223,7 @@ impl Admin {
     fn topics(&self) -> Result<(u32, BTreeMap<String, Found>), ClusterError> {
         let attempt = "ask the cluster for its topics";
         let metadata = self.asking.client().fetch_metadata(None, CALL).map_err(|error| {
-            self.asking.poll(Duration::ZERO);
+            self.asking.poll(Duration::from_millis(20));
             let cause = self.asking.context().0.take().unwrap_or_else(|| error.to_string());
             ClusterError::Call { attempt, cause }
         })?;

@@ -20,9 +20,12 @@ use std::time::Duration;
 pub struct LastError(Arc<Mutex<Option<String>>>);
 
 impl LastError {
-    /// Notes it.
+    /// Notes it. That no broker is left says less than what happened to the last one.
     pub fn set(&self, error: &KafkaError, reason: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{error}: {reason}"));
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *last = Some(format!("{error}: {reason}"));
+        }
     }
 
     /// Gives it once.
