@@ -2,7 +2,7 @@
 
 use merit::registry::registered;
 use merit_audit::Signer;
-use merit_core::record::{Approval, DefinePool, EvalReport, Headers, Metric, PoolState, RequestAllocation, Tick};
+use merit_core::record::{Approval, DefinePool, EvalReport, Headers, Metric, PoolState, RequestAllocation, ScoreUpdated, Tick};
 use merit_core::{Datum, EventTime, Fixed, Kind, List, Payload};
 use merit_runtime::kafka::wire;
 use merit_runtime::key;
@@ -364,6 +364,8 @@ fn what_is_missing_or_too_much_of_a_copy_is_named_up_to_its_last_record() {
     // An input of which everything that followed is there.
     replayed(&|dump| drop(dump.remove(dump.iter().position(|entry| entry.kind == Kind::EvalReport).expect("a report"))))
         .refused(3, "log_differs");
+    // The last input, so that no input is left behind what followed from it.
+    replayed(&remove_last_score_input).refused(3, "log_corrupt");
     // A record where its task does not write.
     let strayed = replayed(&|dump| {
         let score = dump.iter().find(|entry| entry.topic == "eval.scores").expect("a score").clone();
@@ -426,4 +428,31 @@ fn a_missing_offset_is_a_fault_in_a_log_that_is_no_copy() {
     store.commit(&mut commit, &layout.partitions).unwrap_or_else(|error| panic!("{error}"));
     drop(store);
     directory.call(["log", "cat", "alloc.applied"]).run().refused(3, "log_corrupt");
+}
+
+/// Removes the report that the last score of partition 0 follows from, and all inputs behind it.
+fn remove_last_score_input(dump: &mut Dump) {
+    let of_score = of_topic(dump, "eval.scores").filter(|entry| entry.partition == 0).last().expect("a score");
+    let offset = ScoreUpdated::decode(&of_score.payload).expect("canonical").offset;
+    dump.retain(|entry| entry.topic != "eval.reports" || entry.partition > 0 || entry.offset < offset);
+}
+
+#[test]
+fn what_follows_from_inputs_behind_the_end_of_a_copy_is_counted_where_nothing_is_known_of_them() {
+    let directory = exported(computed());
+    let all = directory.dump().len() as u64;
+    let changed = directory.changed(remove_last_score_input);
+    let removed = all - changed.dump().len() as u64;
+    let outside = |directory: &Directory| directory.dump().iter().filter(|entry| entry.is_outside()).count() as u64;
+    let fed_back = removed - (outside(&directory) - outside(&changed));
+    let layout = Layout::new(&topology(&changed.topology), &registered());
+    // No spans: so it is where the brokers have forgotten the group.
+    let mut commit = Commit { meta: vec![("processed".into(), vec![0])], ..Commit::default() };
+    let store = Store::open(&changed.data(), Sync::System).unwrap_or_else(|error| panic!("{error}"));
+    store.commit(&mut commit, &layout.partitions).unwrap_or_else(|error| panic!("{error}"));
+    drop(store);
+    let replayed = changed.call(["replay", "--assert-equal"]).ok().json();
+    let [compared, lacking, ahead] = ["compared", "lacking", "ahead"].map(|field| replayed[field].as_u64().expect("a number"));
+    assert_eq!((lacking, compared + ahead), (fed_back, all - removed), "{replayed}");
+    assert!(ahead > 0, "{replayed}");
 }

@@ -5,7 +5,7 @@ use super::recovery::{Gap, Unheard, gaps};
 use super::replay::{Comparison, Replayed};
 use super::step_frame;
 use crate::RuntimeError;
-use crate::layout::Layout;
+use crate::layout::{Layout, Partition};
 use crate::processed::{Processed, Span};
 use crate::store::Store;
 use crate::task::{Publisher, Task};
@@ -90,6 +90,11 @@ impl Alone<'_> {
 
     /// Gives how many records were compared, and how many may come of inputs that are not here.
     fn finish(mut self) -> Result<(u64, u64), RuntimeError> {
+        if self.span.from.is_some_and(|from| self.task.position < from) {
+            let Partition { name, partition, .. } = &self.layout.partitions[self.layout.tasks[self.number].input];
+            let (topic, offset, cause) = (name.clone(), self.task.position, "inputs that were processed are not there".into());
+            return Err(RuntimeError::Corrupt { topic, partition: *partition, offset, cause });
+        }
         let may_be_ahead = self.span.to.is_none_or(|to| self.task.position < to);
         let compared = self.comparison.compared;
         match may_be_ahead {
