@@ -74,8 +74,6 @@ impl Source {
         // Asked for before the ends: what these inputs led to lies before them.
         let from = self.group.processed(&self.inputs)?;
         let partitions = 0..self.layout.partitions.len();
-        // What is open was at its end before.
-        partitions.clone().for_each(|at| self.reader.close(at));
         let ends = partitions.clone().map(|at| self.reader.end(at)).collect::<Result<Vec<u64>, ClusterError>>()?;
         let left = |gathered: &Gathered| ends.iter().enumerate().map(|(at, end)| end.saturating_sub(gathered.next(at))).sum::<u64>();
         let of = left(&self.gathered);
