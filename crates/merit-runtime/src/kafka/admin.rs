@@ -173,6 +173,9 @@ impl ProducerContext for Asking {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
+/// Settings of a topic by name: value, and whether somebody gave it to the topic.
+type Values = BTreeMap<String, (String, bool)>;
+
 /// A topic of the cluster.
 struct Found {
     partitions: u32,
@@ -234,8 +237,8 @@ impl Admin {
         Ok((metadata.brokers().len() as u32, metadata.topics().iter().map(of).collect()))
     }
 
-    /// Settings of topics that are there: value, and whether somebody gave it to the topic.
-    fn settings(&self, names: &[&str]) -> Result<BTreeMap<String, BTreeMap<String, (String, bool)>>, ClusterError> {
+    /// Settings of topics that are there, by topic.
+    fn settings(&self, names: &[&str]) -> Result<BTreeMap<String, Values>, ClusterError> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
