@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
+command -v chromium >/dev/null || install_packages chromium
 cargo fmt --all --check
 cargo clippy --locked --release --workspace --all-targets -- -D warnings
 cargo build --locked --release --workspace

@@ -49,13 +49,14 @@ pub struct Sent {
 impl Application {
     /// Gives a cluster the topics and the configuration of a topology.
     pub fn begin(kafka: &Kafka, directory: Directory) -> Application {
-        let brokers = kafka.bootstrap().to_owned();
-        let application = Application::on(brokers, directory);
+        let application = Application::of(kafka.bootstrap(), directory);
         application.apply().ok();
         application
     }
 
-    fn on(brokers: String, directory: Directory) -> Application {
+    /// One that nothing was applied for.
+    pub fn of(brokers: &str, directory: Directory) -> Application {
+        let brokers = brokers.to_owned();
         let text = std::fs::read_to_string(&directory.topology).expect("a topology");
         let topology = merit_topology::parse(&text).expect("a topology that is right");
         let cluster = Cluster { brokers: brokers.clone(), application: topology.application.clone() };

@@ -71,6 +71,7 @@ impl Call {
     pub fn under<S: AsRef<std::ffi::OsStr>>(self, program: impl AsRef<std::ffi::OsStr>, arguments: impl IntoIterator<Item = S>) -> Call {
         let mut command = Command::new(program);
         command.args(arguments).arg(self.command.get_program()).args(self.command.get_args());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Call { command, ..self }
     }
@@ -78,6 +79,13 @@ impl Call {
     /// Under limits of the shell's `ulimit`, such as `-f 100`. A file that may not grow is an error to it, not a signal.
     pub fn limited(self, limits: &str) -> Call {
         self.under("sh", ["-c", &format!(r#"trap '' XFSZ; ulimit {limits}; exec "$@""#), "sh"])
+    }
+
+    /// On a disk that stalls: from that sync of a thread on each takes [`HANG`], until [`Running::relieve`].
+    pub fn stalling_from(self, sync: u32) -> Call {
+        let stall = format!("inject=fdatasync:delay_enter={}:when={sync}+", HANG.as_micros());
+        // By -D the program is the child of the test, and strace nobody's.
+        self.under("strace", ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", &stall])
     }
 
     /// Without what sets root above permissions; who is not root has none of it.
@@ -165,6 +173,17 @@ impl Running {
         self.child.id()
     }
 
+    /// Ends what [`Call::stalling_from`] began.
+    pub fn relieve(&self) {
+        kill_process(self.tracer().expect("strace is at it"), Signal::KILL).expect("our own process");
+    }
+
+    fn tracer(&self) -> Option<Pid> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+        Pid::from_raw(tracer.trim().parse().ok()?)
+    }
+
     /// Waits for its end.
     pub fn end(mut self) -> Done {
         let out = self.ended_within(HANG).unwrap_or_else(|| {
@@ -201,6 +220,10 @@ impl Running {
 
     /// Kills it, if it still runs, and looks at nothing.
     pub fn abandon(mut self) {
+        // What holds it would hold its end, too.
+        if let Some(tracer) = self.tracer() {
+            let _ = kill_process(tracer, Signal::KILL);
+        }
         // What has ended needs no killing.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -20,6 +20,8 @@ pub struct Client {
     pub evaluation: String,
     /// That of the allocation service.
     pub allocation: String,
+    /// That of the operations.
+    pub operations: String,
     agent: Agent,
 }
 
@@ -52,7 +54,8 @@ impl Server {
         let address = |name: &str| format!("http://{}", said[name].as_str().unwrap_or_else(|| panic!("no {name} in {line}")));
         let configuration = Agent::config_builder().http_status_as_error(false).timeout_global(Some(HANG)).max_redirects(0);
         let agent = configuration.allow_non_standard_methods(true).build().into();
-        let client = Client { evaluation: address("evaluation"), allocation: address("allocation"), agent };
+        let client =
+            Client { evaluation: address("evaluation"), allocation: address("allocation"), operations: address("operations"), agent };
         Ok(Server { running: Some(running), client })
     }
 
@@ -62,6 +65,11 @@ impl Server {
         assert_eq!(done.code, Some(0), "{done:#?}");
         assert!(done.out.contains(r#"{"stopped":true}"#), "{done:#?}");
         done
+    }
+
+    /// Ends the stall of its disk.
+    pub fn relieve(&self) {
+        self.running.as_ref().expect("it runs").relieve();
     }
 
     /// Kills it while others call it.

@@ -206,7 +206,7 @@ fn rows(tables: &Tables) -> Vec<(Vec<u8>, Vec<u8>)> {
         rows.push((key.to_vec(), row.to_vec()));
         ControlFlow::Continue(())
     };
-    tables.scan(&[], Direction::Forward, each).expect("readable");
+    tables.under(&[], None, Direction::Forward, each).expect("readable");
     rows
 }
 

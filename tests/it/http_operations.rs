@@ -191,7 +191,7 @@ fn the_process_tells_that_it_lives_and_that_it_is_ready_and_keeps_a_diary() {
 fn rows(directory: &Directory) -> Vec<(Vec<u8>, Vec<u8>)> {
     let tables = Tables::open(&directory.data().join("read-models")).unwrap_or_else(|error| panic!("{error}"));
     let mut rows = Vec::new();
-    let scanned = tables.scan(&[], Direction::Forward, |key, row| {
+    let scanned = tables.under(&[], None, Direction::Forward, |key, row| {
         rows.push((key.to_vec(), row.to_vec()));
         ControlFlow::Continue(())
     });

@@ -241,7 +241,7 @@ fn a_log_goes_through_a_file_and_through_another_cluster_and_is_the_same() {
     let (of_kafka, of_directory) = (directory.file("of-kafka"), directory.file("of-directory"));
     let done = call(&directory, &[&"log", &"export", &"--kafka", &log.kafka.bootstrap(), &"--output", &of_kafka]);
     assert_eq!(done.code, Some(0), "{done:?}");
-    directory.call(["log", "export", "--output"]).with([&of_directory]).ok();
+    directory.call(["log", "export"]).with(["--output"]).with([&of_directory]).ok();
     for file in [&of_kafka, &of_directory] {
         let made = Directory::new(Profile::Default);
         made.call(["log", "import"]).with([file]).ok();
@@ -252,7 +252,7 @@ fn a_log_goes_through_a_file_and_through_another_cluster_and_is_the_same() {
         assert_eq!(export(log, &made).code, Some(0));
         made.call(["log", "import"]).with([file]).run().refused(1, "directory_not_empty");
     }
-    directory.call(["log", "export", "--output"]).with([&of_directory]).run().refused(2, "log_file_exists");
+    directory.call(["log", "export"]).with(["--output"]).with([&of_directory]).run().refused(2, "log_file_exists");
 
     // A file that was changed makes nothing.
     let mut bytes = std::fs::read(&of_kafka).expect("a file");
@@ -293,7 +293,7 @@ fn a_log_of_a_directory_goes_to_kafka_and_is_there_what_each_task_computes() {
     own.import_trace().ok();
     let expected = own.dump();
     let file = own.file("file");
-    own.call(["log", "export", "--output"]).with([&file]).ok();
+    own.call(["log", "export"]).with(["--output"]).with([&file]).ok();
     // Through a file it is a log of its own again, which goes on.
     let again = Directory::new(Profile::Example);
     again.call(["log", "import"]).with([&file]).ok();

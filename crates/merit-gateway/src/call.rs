@@ -37,6 +37,8 @@ impl Principal {
 /// A request for an operation.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// Of the operation, as its table writes it.
+    pub path: &'static str,
     /// Empty for an operation without a body; within the operation's limit.
     pub body: Bytes,
     pub principal: Arc<Principal>,

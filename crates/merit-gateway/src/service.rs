@@ -95,6 +95,7 @@ impl<A: Send + Sync + 'static> Service<A> {
         let outcome = match found.and_then(|(index, path)| self.admit(index, &path, &head, &body)) {
             Ok(admitted) => {
                 let call = Call {
+                    path: self.operations[admitted.index].path,
                     body: Bytes::new(),
                     principal: self.principal.clone(),
                     request_id: request_id.clone(),

@@ -5,7 +5,7 @@
 
 use crate::RuntimeError;
 use crate::store::failed;
-use rocksdb::{DB, IteratorMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{DB, IteratorMode, Options, PrefixRange, ReadOptions, WriteBatch, WriteOptions};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -49,20 +49,26 @@ impl Tables {
         self.db.get(key).map_err(failed("read the tables of"))
     }
 
-    /// Rows from a key on, until `each` breaks off.
-    pub fn scan(
+    /// Rows whose keys begin with a prefix, from a key on where one is given, until `each` breaks off: it is given what is behind
+    /// the prefix, and the row.
+    pub fn under(
         &self,
-        from: &[u8],
+        prefix: &[u8],
+        from: Option<&[u8]>,
         direction: Direction,
         mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), RuntimeError> {
-        let direction = match direction {
-            Direction::Forward => rocksdb::Direction::Forward,
-            Direction::Reverse => rocksdb::Direction::Reverse,
+        let mode = match (direction, from) {
+            (Direction::Forward, None) => IteratorMode::Start,
+            (Direction::Forward, Some(from)) => IteratorMode::From(from, rocksdb::Direction::Forward),
+            (Direction::Reverse, None) => IteratorMode::End,
+            (Direction::Reverse, Some(from)) => IteratorMode::From(from, rocksdb::Direction::Reverse),
         };
-        for row in self.db.iterator(IteratorMode::From(from, direction)) {
+        let mut options = ReadOptions::default();
+        options.set_iterate_range(PrefixRange(prefix));
+        for row in self.db.iterator_opt(mode, options) {
             let (key, value) = row.map_err(failed("read the tables of"))?;
-            if each(&key, &value).is_break() {
+            if each(&key[prefix.len()..], &value).is_break() {
                 break;
             }
         }

@@ -64,6 +64,13 @@ fn every_page_of_a_list_gives_what_is_left_once_and_the_newest_first() {
     assert_eq!(said("/eval/promotions"), ["8", "7", "6", "5", "4", "3", "2", "1", "0"]);
     assert_eq!(said("/eval/promotions?action=demote"), ["6", "3", "0"]);
     assert_eq!(said("/eval/promotions?agentId=agent-1"), ["7", "5", "3", "1"]);
+
+    let queue = |family: &str| server.post("/eval/retrain", &json!({ "modelFamily": family })).is(201);
+    let queued = ["a", "b", "c", "d", "e"].map(queue);
+    let newest_first: Vec<&Value> = queued.iter().rev().collect();
+    for limit in [1, 2, 5] {
+        assert_eq!(walk(&server, "/eval/jobs", "jobs", limit).iter().collect::<Vec<_>>(), newest_first, "{limit} a page");
+    }
     ended(&directory, server);
 }
 

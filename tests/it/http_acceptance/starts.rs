@@ -130,13 +130,23 @@ fn the_services_say_what_they_are_in_a_document_that_lists_their_paths() {
                 "/eval/agent/{id}/score",
                 "/eval/scoreboard",
                 "/eval/retrain",
+                "/eval/jobs",
                 "/eval/jobs/{id}",
                 "/trace/{id}",
             ],
         ),
         (
             &server.allocation,
-            ["/alloc/request", "/alloc/approve", "/alloc/reject", "/alloc/preempt", "/alloc/pools", "/alloc/{id}", "/trace/{id}"],
+            [
+                "/alloc/request",
+                "/alloc/requests",
+                "/alloc/approve",
+                "/alloc/reject",
+                "/alloc/preempt",
+                "/alloc/pools",
+                "/alloc/{id}",
+                "/trace/{id}",
+            ],
         ),
     ] {
         let document = server.get_from(base, "/openapi.json").is(200);

@@ -275,9 +275,9 @@ pub(super) fn record_in(row: &[u8]) -> Option<(Kind, RecordRow<'_>)> {
 }
 
 /// What a command of that body under that key takes effect once by. The scope is who sent it, the operation, and what it is about.
-pub(super) fn once(call: &Call, key: Option<&str>, operation: &str, about: &str) -> Option<Once> {
+pub(super) fn once(call: &Call, key: Option<&str>, about: &str) -> Option<Once> {
     let key = key?;
-    let hash = digest(&["merit idempotency key v1", call.principal.name(), operation, about, key]);
+    let hash = digest(&["merit idempotency key v1", call.principal.name(), call.path, about, key]);
     let content: [u8; 32] = Sha256::digest(&call.body).into();
     Some(Once { key: first(&hash), content: first(&content) })
 }

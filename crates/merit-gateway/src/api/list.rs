@@ -2,7 +2,6 @@
 
 use super::app::{App, failed};
 use crate::call::Call;
-use crate::model::key::behind;
 use crate::parameter::{Kind, Parameter, Place, hex};
 use crate::refusal::Refusal;
 use merit_runtime::tables::Direction;
@@ -48,7 +47,7 @@ pub(super) struct Range {
 }
 
 impl App {
-    /// Reads a page: `take` makes an entry of a row, or none where the row is not wanted.
+    /// Reads a page: `take` makes an entry of what is behind the prefix of a key and of its row, or none where it is not wanted.
     pub(super) fn page<R>(
         &self,
         call: &Call,
@@ -56,28 +55,20 @@ impl App {
         mut take: impl FnMut(&[u8], &[u8]) -> Result<Option<R>, Refusal>,
     ) -> Result<Page<R>, Refusal> {
         let limit = limit(call);
-        let end = behind(range.prefix.clone());
         let cursor = call.text("cursor").and_then(hex).map(|rest| [range.prefix.as_slice(), &rest].concat());
-        let first = match range.direction {
-            Direction::Forward => range.prefix.clone(),
-            Direction::Reverse => end.clone(),
-        };
-        let from = cursor.or_else(|| range.from.clone()).unwrap_or(first);
-        let last = range.to.as_ref().unwrap_or(&end);
-        let (mut items, mut next, mut looked_at, mut refused) = (Vec::new(), None, 0, None);
-        let scanned = self.tables.scan(&from, range.direction, |key, row| {
-            if range.direction == Direction::Reverse && *key >= *end {
-                return ControlFlow::Continue(());
-            }
-            if !key.starts_with(&range.prefix) || *key >= **last {
+        let from = cursor.as_ref().or(range.from.as_ref());
+        let to = range.to.as_ref().map(|to| &to[range.prefix.len()..]);
+        let (mut items, mut next_cursor, mut looked_at, mut refused) = (Vec::new(), None, 0, None);
+        let walked = self.tables.under(&range.prefix, from.map(Vec::as_slice), range.direction, |rest, row| {
+            if to.is_some_and(|to| to <= rest) {
                 return ControlFlow::Break(());
             }
             if items.len() >= limit || looked_at >= LOOKED_AT {
-                next = Some(key.to_vec());
+                next_cursor = Some(write_cursor(rest));
                 return ControlFlow::Break(());
             }
             looked_at += 1;
-            match take(key, row) {
+            match take(rest, row) {
                 Ok(item) => items.extend(item),
                 Err(refusal) => {
                     refused = Some(refusal);
@@ -86,10 +77,10 @@ impl App {
             }
             ControlFlow::Continue(())
         });
-        scanned.map_err(|error| failed(&error))?;
+        walked.map_err(|error| failed(&error))?;
         match refused {
             Some(refusal) => Err(refusal),
-            None => Ok(Page { items, next_cursor: next.map(|key| write_cursor(&key, &range.prefix)) }),
+            None => Ok(Page { items, next_cursor }),
         }
     }
 }
@@ -100,6 +91,6 @@ pub(super) fn limit(call: &Call) -> usize {
 }
 
 /// What is behind the prefix of a key, in hexadecimal.
-pub(super) fn write_cursor(key: &[u8], prefix: &[u8]) -> String {
-    key[prefix.len()..].iter().map(|byte| format!("{byte:02x}")).collect()
+pub(super) fn write_cursor(rest: &[u8]) -> String {
+    rest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,7 @@
 //! Which decision rests on which record.
 
 use super::fold::{Folded, Ids, Rows};
-use super::key::{Key, Table, behind, last_id};
+use super::key::{Key, Table, last_id};
 use super::row::RecordRow;
 use merit_core::record::ScoreUpdated;
 use merit_core::{Datum, EventTime, Kind, Payload, Uuid};
@@ -107,11 +107,9 @@ impl Graph<'_> {
 
     fn children(&self, id: Uuid) -> Result<Vec<Uuid>, RuntimeError> {
         let mut ids = Vec::new();
-        let prefix = Key::of(Table::Child).id(id).end();
-        let end = behind(prefix.clone());
-        self.tables.scan(&prefix, Direction::Forward, |key, _| {
-            ids.extend(last_id(key).filter(|_| *key < *end));
-            if *key < *end && ids.len() < MOST_NODES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        self.tables.under(&Key::of(Table::Child).id(id).end(), None, Direction::Forward, |key, _| {
+            ids.extend(last_id(key));
+            if ids.len() < MOST_NODES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(ids)
     }

@@ -200,11 +200,7 @@ fn is_duplicate(answer: &Answered<'_>) -> bool {
 
 fn queued_jobs(tables: &Tables) -> Result<BTreeSet<Uuid>, RuntimeError> {
     let mut queued = BTreeSet::new();
-    let prefix = Key::of(Table::Job).end();
-    tables.scan(&prefix, Direction::Forward, |key, row| {
-        if !key.starts_with(&prefix) {
-            return ControlFlow::Break(());
-        }
+    tables.under(&Key::of(Table::Job).end(), None, Direction::Forward, |key, row| {
         let waits = JobRow::decode(row).is_some_and(|row| row.status == RetrainStatus::Queued);
         queued.extend(last_id(key).filter(|_| waits));
         ControlFlow::Continue(())

@@ -123,7 +123,16 @@ mod tests {
 
     fn call() -> Call {
         let (body, principal, request_id) = (Bytes::new(), Arc::new(Principal::Local), RequestIds::new().of(&HeaderMap::new()));
-        Call { body, principal, request_id, trace: None, idempotency_key: None, prefer_representation: false, parameters: Vec::new() }
+        Call {
+            path: "/metrics",
+            body,
+            principal,
+            request_id,
+            trace: None,
+            idempotency_key: None,
+            prefer_representation: false,
+            parameters: Vec::new(),
+        }
     }
 
     #[test]

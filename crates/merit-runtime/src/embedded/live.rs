@@ -4,10 +4,10 @@
 //! them: a shell on Kafka offers the same two ends.
 
 use super::committer::{Committed, Follower};
+use super::silence::Silence;
 use super::{Engine, Input};
 use crate::RuntimeError;
 use crate::frame::Frame;
-use crate::layout::Layout;
 use crate::store::Store;
 use merit_core::record::Tick;
 use merit_core::{Datum, EventTime, Fault, Key, Payload};
@@ -21,10 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub const INBOX: usize = 8_192;
 
 /// Time between two Ticks of `alloc.requests`; design 4.
-const TICK: Duration = Duration::from_secs(10);
-
-/// A partition of `eval.reports` gets a Tick when it had no report for so long while another had; design 4.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(crate) const TICK: Duration = Duration::from_secs(10);
 
 /// A record for a partition: the encoding of a [`Frame`] from outside.
 #[derive(Debug)]
@@ -45,9 +42,18 @@ enum Message {
 /// Where commands go.
 #[derive(Clone)]
 pub struct Inbox {
-    messages: SyncSender<Message>,
-    /// Commands sent, less those that the worker took.
+    end: End,
+    /// Commands sent, less those that were taken out again.
     waiting: Arc<AtomicU64>,
+}
+
+/// Who takes them out.
+#[derive(Clone)]
+enum End {
+    /// The worker of this process.
+    Worker(SyncSender<Message>),
+    /// Who sends them to a cluster.
+    Cluster(SyncSender<Command>),
 }
 
 /// Why a command was not taken.
@@ -59,18 +65,35 @@ pub enum NotTaken {
     Stopped,
 }
 
+impl<T> From<TrySendError<T>> for NotTaken {
+    fn from(error: TrySendError<T>) -> NotTaken {
+        match error {
+            TrySendError::Full(_) => NotTaken::Full,
+            TrySendError::Disconnected(_) => NotTaken::Stopped,
+        }
+    }
+}
+
 impl Inbox {
     /// Hands a command over; never waits.
     pub fn send(&self, command: Command) -> Result<(), NotTaken> {
         // Before it is sent, or the worker would take off what was not added.
         self.waiting.fetch_add(1, Relaxed);
-        self.messages.try_send(Message::Command(command)).map_err(|error| {
+        let sent = match &self.end {
+            End::Worker(worker) => worker.try_send(Message::Command(command)).map_err(NotTaken::from),
+            End::Cluster(sender) => sender.try_send(command).map_err(NotTaken::from),
+        };
+        sent.inspect_err(|_| {
             self.waiting.fetch_sub(1, Relaxed);
-            match error {
-                TrySendError::Full(_) => NotTaken::Full,
-                TrySendError::Disconnected(_) => NotTaken::Stopped,
-            }
         })
+    }
+
+    /// One whose commands go to a cluster: itself, its other end, and its count of what waits.
+    pub(crate) fn of_cluster() -> (Inbox, Receiver<Command>, Arc<AtomicU64>) {
+        let (send, receive) = sync_channel(INBOX);
+        let inbox = Inbox { end: End::Cluster(send), waiting: Arc::default() };
+        let waiting = Arc::clone(&inbox.waiting);
+        (inbox, receive, waiting)
     }
 
     /// Commands that wait for the worker.
@@ -88,6 +111,7 @@ pub fn now() -> EventTime {
 /// A pipeline at work.
 pub struct Live {
     inbox: Inbox,
+    stop: SyncSender<Message>,
     worker: JoinHandle<Result<Arc<Store>, RuntimeError>>,
 }
 
@@ -95,8 +119,8 @@ impl Live {
     /// Starts the worker. `follower` is given every commit once it is on disk, in order, and is dropped when the worker ends.
     pub fn start(mut engine: Engine, follower: impl FnMut(Committed) + Send + 'static) -> Result<Live, RuntimeError> {
         let (send, messages) = sync_channel(INBOX);
-        let inbox = Inbox { messages: send.clone(), waiting: Arc::default() };
-        let (waker, waiting) = (send, Arc::clone(&inbox.waiting));
+        let inbox = Inbox { end: End::Worker(send.clone()), waiting: Arc::default() };
+        let (waker, stop, waiting) = (send.clone(), send, Arc::clone(&inbox.waiting));
         let follower = Follower {
             committed: Box::new(follower),
             // A worker whose inbox is full is awake.
@@ -105,7 +129,7 @@ impl Live {
         engine.follow(follower)?;
         let worker = std::thread::Builder::new().name("pipeline".into()).spawn(move || Worker::new(engine, messages, waiting).work());
         let worker = worker.map_err(|error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() })?;
-        Ok(Live { inbox, worker })
+        Ok(Live { inbox, stop, worker })
     }
 
     /// Where commands go.
@@ -116,16 +140,9 @@ impl Live {
     /// Ends cleanly: what was taken is run, committed and checkpointed. Gives the reason where the worker had stopped before.
     pub fn stop(self) -> Result<Arc<Store>, RuntimeError> {
         // A worker that is gone says why below.
-        let _ = self.inbox.messages.send(Message::Stop);
+        let _ = self.stop.send(Message::Stop);
         self.worker.join().unwrap_or_else(|_| Err(RuntimeError::Store { attempt: "go on with", cause: "the worker panicked".into() }))
     }
-}
-
-/// What is known of a partition of `eval.reports`.
-#[derive(Clone, Copy)]
-struct Heard {
-    partition: usize,
-    at: Instant,
 }
 
 struct Worker {
@@ -133,16 +150,17 @@ struct Worker {
     inbox: Receiver<Message>,
     waiting: Arc<AtomicU64>,
     ticked: Instant,
-    heard: Vec<Heard>,
-    /// The largest time that moved a watermark.
-    newest: EventTime,
+    silence: Silence,
+    /// Number of the first partition of `eval.reports`.
+    reports: usize,
 }
 
 impl Worker {
     fn new(engine: Engine, inbox: Receiver<Message>, waiting: Arc<AtomicU64>) -> Worker {
         let at = Instant::now();
-        let heard = of_topic(engine.layout(), "eval.reports").map(|partition| Heard { partition, at }).collect();
-        Worker { engine, inbox, waiting, ticked: at, heard, newest: EventTime::MIN }
+        let silence = Silence::new(&engine.progress, at);
+        let reports = engine.layout().tasks[0].input;
+        Worker { engine, inbox, waiting, ticked: at, silence, reports }
     }
 
     fn work(mut self) -> Result<Arc<Store>, RuntimeError> {
@@ -184,18 +202,11 @@ impl Worker {
         let (partition, time, headers) = (command.partition, frame.time, frame.headers);
         let taken = Payload::decode(kind, frame.payload, |payload| {
             if let Payload::EvalReport(report) = payload {
-                self.hear(partition, report.timestamp.min(time));
+                self.silence.report(partition - self.reports, report.timestamp.min(time), Instant::now());
             }
             self.engine.take(&Input { partition, key: Key::new(frame.key), time, payload, headers })
         });
         taken.ok_or_else(unreadable)?
-    }
-
-    fn hear(&mut self, partition: usize, time: EventTime) {
-        self.newest = self.newest.max(time);
-        if let Some(heard) = self.heard.iter_mut().find(|heard| heard.partition == partition) {
-            heard.at = Instant::now();
-        }
     }
 
     /// Tells the ledger the time of this machine, and a silent partition of reports that of the others.
@@ -205,23 +216,19 @@ impl Worker {
             return Ok(());
         }
         self.ticked = at;
-        for partition in of_topic(self.engine.layout(), "alloc.requests").collect::<Vec<usize>>() {
-            self.send_tick(partition, now())?;
+        let requests = self.engine.layout().all_of("alloc.requests").unwrap_or_default();
+        requests.into_iter().try_for_each(|partition| self.send_tick(partition, now()))?;
+        self.engine.flush()?;
+        self.silence.progress(&self.engine.progress, at);
+        for (partition, newest) in self.silence.due(at) {
+            self.send_tick(self.reports + partition, newest)?;
         }
-        let silent = |heard: &Heard| at.duration_since(heard.at) >= SILENCE;
-        if self.newest > EventTime::MIN && self.heard.iter().any(|heard| !silent(heard)) {
-            for heard in self.heard.clone().into_iter().filter(silent) {
-                self.send_tick(heard.partition, self.newest)?;
-            }
-        }
+        self.engine.flush()?;
+        self.silence.progress(&self.engine.progress, at);
         Ok(())
     }
 
     fn send_tick(&mut self, partition: usize, time: EventTime) -> Result<(), RuntimeError> {
         self.engine.take(&Input { partition, key: Key::new("tick"), time, payload: Payload::Tick(&Tick { time }), headers: None })
     }
-}
-
-fn of_topic<'l>(layout: &'l Layout, topic: &str) -> impl Iterator<Item = usize> + use<'l> {
-    layout.all_of(topic).into_iter().flatten()
 }

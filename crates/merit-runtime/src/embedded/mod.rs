@@ -12,9 +12,11 @@ mod log;
 mod prune;
 mod recovery;
 mod replay;
+mod silence;
 
 pub(crate) use log::{BATCH_BYTES, ends_row};
 pub(crate) use replay::{Differing, describe, first_difference};
+pub(crate) use silence::Silence;
 
 pub use appender::Appender;
 pub use committer::{Committed, Follower};
@@ -28,7 +30,7 @@ use crate::store::{Commit, Rows, Store, Sync};
 use crate::task::{Outgoing, Publisher, Task};
 use crate::{Difference, Failpoint, RuntimeError, epoch, frame};
 use merit_audit::Signer;
-use merit_core::record::{Headers, Lineage, LogEnds};
+use merit_core::record::{Headers, Lineage, LogEnds, Progress};
 use merit_core::{Datum, EventTime, Fault, Head, Key, Kind, Payload, Record};
 use merit_topology::Topology;
 use recovery::Gap;
@@ -176,6 +178,8 @@ pub struct Engine {
     pub evicted: u64,
     /// What the refold at the start took.
     pub refolded: u64,
+    /// Progress records since the start, by partition of `eval.reports`.
+    progress: Vec<u64>,
 }
 
 impl Engine {
@@ -249,6 +253,7 @@ impl Engine {
     ) -> Engine {
         Engine {
             tasks,
+            progress: vec![0; layout.report_partitions as usize],
             appender: Appender::new(layout, store, log, topology.runtime, options),
             signer,
             taken: Taken::default(),
@@ -359,6 +364,10 @@ impl Engine {
         while let Some(queued) = self.appender.log.queue.pop_front() {
             queued.run(&mut self.tasks, Some(&self.signer), &mut self.appender.log)?;
             self.unsaved += 1;
+            let progress = (queued.kind == Kind::Progress).then(|| Progress::decode(&queued.payload)).flatten();
+            if let Some(count) = progress.and_then(|progress| self.progress.get_mut(progress.partition as usize)) {
+                *count += 1;
+            }
         }
         Ok(())
     }

@@ -50,6 +50,8 @@ struct Open {
     queue: PartitionQueue<Context>,
     /// Offset that the next message has, or one behind it.
     next: u64,
+    /// Everything before was stable when it was opened.
+    stable: u64,
     /// Whether everything that was stable when it was opened has been given.
     ended: bool,
 }
@@ -118,12 +120,14 @@ impl Reader {
         if from >= end {
             return Ok(Some(from));
         }
-        if self.open.get(&partition).is_none_or(|open| open.next != from) {
-            if self.stable_end(partition)? < end {
+        if self.open.get(&partition).is_none_or(|open| open.next != from || open.stable < end) {
+            let stable = self.stable_end(partition)?;
+            if stable < end {
                 return Ok(None);
             }
-            // Opened behind that look: its end is where nothing before `end` is left.
-            self.close(partition);
+            // Opened behind that look: its end is where nothing before `end` is left. One that ended before says nothing of that.
+            self.position(partition, from)?;
+            self.open.entry(partition).and_modify(|open| open.stable = stable);
         }
         let mut next = from;
         let given = self.poll(partition, from, most, |offset, message| {
@@ -193,7 +197,7 @@ impl Reader {
         let queue = self.consumer.split_partition_queue(topic, number).ok_or_else(missing)?;
         let at = self.list(partition, Offset::Offset(from as i64));
         self.consumer.incremental_assign(&at).map_err(ClusterError::call("read a partition"))?;
-        self.open.insert(partition, Open { queue, next: from, ended: false });
+        self.open.insert(partition, Open { queue, next: from, stable: 0, ended: false });
         Ok(())
     }
 

@@ -42,7 +42,7 @@ pub(super) fn approve(app: Arc<App>, call: Call) -> Answer {
         let asked: Approved = strict::read(&call.body)?;
         let id = asked.request_id.0;
         let command = Approve { allocation_id: id, approved_by: asked.approved_by.as_deref().unwrap_or(call.principal.name()) };
-        let Some(led) = app.about(&call, id, "/alloc/approve", Payload::Approve(&command)).await? else {
+        let Some(led) = app.about(&call, id, Payload::Approve(&command)).await? else {
             return later(&format!("/alloc/{id}"));
         };
         let settled = app.settled(id).await?;
@@ -88,7 +88,7 @@ pub(super) fn reject(app: Arc<App>, call: Call) -> Answer {
             policy_id: asked.policy_id.as_deref(),
             rejected_by: Some(asked.rejected_by.as_deref().unwrap_or(call.principal.name())),
         };
-        let Some(led) = app.about(&call, id, "/alloc/reject", Payload::Reject(&command)).await? else {
+        let Some(led) = app.about(&call, id, Payload::Reject(&command)).await? else {
             return later(&format!("/alloc/{id}"));
         };
         let row = app.allocation(id)?.unwrap_or_default();

@@ -10,7 +10,7 @@ use super::wire::AllocationRecord;
 use super::{code, trace};
 use crate::api::command::LATER;
 use crate::call::Call;
-use crate::model::key::{Key, Table, behind};
+use crate::model::key::Key;
 use crate::model::row::{AllocationRow, Lifecycle};
 use crate::operation::{Handle, Operation, Response, json, schema_of};
 use crate::parameter::{Kind as ParameterKind, Parameter, Place};
@@ -178,11 +178,11 @@ pub fn allocation() -> Vec<Operation<App>> {
 
 impl App {
     /// Sends a command about an allocation and waits until it ran; none where that takes longer than a call waits.
-    async fn about(&self, call: &Call, id: Uuid, operation: &str, payload: Payload<'_>) -> Result<Option<Led>, Refusal> {
+    async fn about(&self, call: &Call, id: Uuid, payload: Payload<'_>) -> Result<Option<Led>, Refusal> {
         let row = self.allocation(id)?;
         // One that is not known here may be elsewhere: the single writer of commands decides. Its key is only where it goes.
         let pool = row.as_deref().and_then(AllocationRow::decode).map_or("", |row| row.pool).to_owned();
-        let once = once(call, call.idempotency_key.as_deref(), operation, &id.to_string());
+        let once = once(call, call.idempotency_key.as_deref(), &id.to_string());
         self.run(call, &Order { topic: "alloc.requests", key: &pool, payload, once }).await
     }
 
@@ -196,18 +196,13 @@ impl App {
         .await
     }
 
-    /// Every row of a table whose key goes on with `with`: what is behind that, and the row.
-    fn each(&self, table: Table, with: Vec<u8>, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), Refusal> {
-        let prefix: Vec<u8> = Key::of(table).end().into_iter().chain(with).collect();
-        let end = behind(prefix.clone());
-        let scanned = self.tables.scan(&prefix, Direction::Forward, |key, row| {
-            if *key >= *end {
-                return ControlFlow::Break(());
-            }
-            each(&key[prefix.len()..], row);
+    /// Every row whose key begins so: what is behind that, and the row.
+    fn each(&self, prefix: Key, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), Refusal> {
+        let walked = self.tables.under(&prefix.end(), None, Direction::Forward, |rest, row| {
+            each(rest, row);
             ControlFlow::Continue(())
         });
-        scanned.map_err(|error| failed(&error))
+        walked.map_err(|error| failed(&error))
     }
 }
 

@@ -66,15 +66,14 @@ pub(super) struct Pools {
 pub(super) fn pools(app: Arc<App>, _: Call) -> Answer {
     Box::pin(async move {
         let mut pools = Vec::new();
-        app.each(Table::Pool, Vec::new(), |mut rest, row| {
+        app.each(Key::of(Table::Pool), |mut rest, row| {
             pools.extend(take_name(&mut rest).zip(PoolRow::decode(row)));
         })?;
         let shown: Result<Vec<Pool>, Refusal> = pools
             .into_iter()
             .map(|(name, row)| {
                 let mut quotas = Vec::new();
-                let of_pool = Key::of(Table::Quota).name(&name).end();
-                app.each(Table::Quota, of_pool[1..].to_vec(), |mut rest, row| {
+                app.each(Key::of(Table::Quota).name(&name), |mut rest, row| {
                     let quota = take_name(&mut rest).zip(QuotaRow::decode(row));
                     quotas.extend(quota.map(|(division, row)| Quota::of(division, row.nominal)));
                 })?;

@@ -60,7 +60,7 @@ pub(super) fn preempt(app: Arc<App>, call: Call) -> Answer {
             reason: &asked.reason,
             requested_by: asked.requested_by.as_deref().unwrap_or(call.principal.name()),
         };
-        let once = once(&call, call.idempotency_key.as_deref(), "/alloc/preempt", &agent_id);
+        let once = once(&call, call.idempotency_key.as_deref(), &agent_id);
         let order = Order { topic: "alloc.requests", key: &asked.pool, payload: Payload::Preempt(&command), once };
         let Some(led) = app.run(&call, &order).await? else { return later("/alloc/requests") };
         let Some((id, _)) = led.first(Kind::AllocationPreempted) else {
@@ -139,7 +139,7 @@ pub(super) fn request(app: Arc<App>, call: Call) -> Answer {
         if in_body.is_some_and(|key| !is_idempotency_key(key)) {
             return Err(Refusal::value("idempotencyKey", "is not 1 to 255 visible ASCII characters"));
         }
-        let once = once(&call, call.idempotency_key.as_deref().or(in_body), "/alloc/request", &agent_id);
+        let once = once(&call, call.idempotency_key.as_deref().or(in_body), &agent_id);
         let order = Order { topic: "alloc.requests", key: pool, payload: Payload::RequestAllocation(&command), once };
         let Some(led) = app.run(&call, &order).await? else { return later("/alloc/requests") };
         let opened = led.first(Kind::AllocationRequested).and_then(|(_, payload)| AllocationRequested::decode(payload));

@@ -3,8 +3,10 @@
 use crate::api::app::{App, Order, once};
 use crate::api::code;
 use crate::api::command::{later, replayed};
+use crate::api::list::Range;
 use crate::api::wire::{RetrainJob, Whole};
 use crate::call::Call;
+use crate::model::key::{Key, Table};
 use crate::model::row::JobRow;
 use crate::operation::Answer;
 use crate::refusal::Refusal;
@@ -13,8 +15,9 @@ use crate::strict;
 use hyper::StatusCode;
 use merit_core::record::{CreateRetrain, MAX_REF, MAX_REFS, RetrainStatus};
 use merit_core::{Datum, Kind, List, MAX_NAME, Payload, Uuid};
+use merit_runtime::tables::Direction;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 pub(super) const RETRAIN: &str = r#"{
@@ -57,7 +60,7 @@ pub(super) fn retrain(app: Arc<App>, call: Call) -> Answer {
             requested_by: asked.requested_by.as_deref().unwrap_or(call.principal.name()),
         };
         let payload = Payload::CreateRetrain(&command);
-        let once = once(&call, call.idempotency_key.as_deref(), "/eval/retrain", &asked.model_family);
+        let once = once(&call, call.idempotency_key.as_deref(), &asked.model_family);
         let order = Order { topic: "alloc.requests", key: &asked.model_family, payload, once };
         let Some(led) = app.run(&call, &order).await? else { return later("/eval/jobs") };
         let Some((id, _)) = led.first(Kind::RetrainQueued) else {
@@ -68,6 +71,28 @@ pub(super) fn retrain(app: Arc<App>, call: Call) -> Answer {
         let found = app.wait_for(|| Ok(app.job(id)?.filter(|row| JobRow::decode(row).is_some_and(asked_for)))).await?;
         let Some(row) = found else { return later(&format!("/eval/jobs/{id}")) };
         Ok(replayed(Reply::json(StatusCode::CREATED, &JobRow::decode(&row).as_ref().and_then(RetrainJob::of))?, &led))
+    })
+}
+
+/// A page of jobs.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Jobs<T> {
+    jobs: Vec<T>,
+    /// Where the next page begins; none behind the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+pub(super) fn jobs(app: Arc<App>, call: Call) -> Answer {
+    Box::pin(async move {
+        // An id begins with the number of its record: the last ones of a lineage are the latest.
+        let range = Range { prefix: Key::of(Table::Job).end(), from: None, to: None, direction: Direction::Reverse };
+        let page = app.page(&call, &range, |_, row| {
+            let row = JobRow::decode(row);
+            Ok(row.as_ref().and_then(RetrainJob::of).and_then(|job| serde_json::to_value(job).ok()))
+        })?;
+        Reply::json(StatusCode::OK, &Jobs { jobs: page.items, next_cursor: page.next_cursor })
     })
 }
 

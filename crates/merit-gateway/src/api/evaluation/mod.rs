@@ -13,7 +13,7 @@ use crate::api::command::LATER;
 use crate::operation::{Body, Handle, Operation, Response, json, schema_of};
 use crate::parameter::{Kind as ParameterKind, Parameter, Place};
 use hyper::Method;
-use jobs::{RETRAIN, Retrain, job, retrain};
+use jobs::{Jobs, RETRAIN, Retrain, job, jobs, retrain};
 use merit_core::MAX_NAME;
 use promotions::{PROMOTE, Promote, Promotions, promote, promotions};
 use scores::{Scoreboard, score, scoreboard};
@@ -170,6 +170,17 @@ pub fn evaluation() -> Vec<Operation<App>> {
                 ]
             },
             handle: Handle::Call(retrain),
+        },
+        Operation {
+            method: Method::GET,
+            path: "/eval/jobs",
+            id: "jobs",
+            summary: "Retrain jobs, the latest first",
+            description: "Each with the allocation of its GPUs.",
+            parameters: &const { [LIMIT, CURSOR] },
+            body: None,
+            responses: &const { [Response::json(200, "A page.", schema_of::<Jobs<RetrainJob<'static>>>)] },
+            handle: Handle::Call(jobs),
         },
         Operation {
             method: Method::GET,

@@ -99,7 +99,7 @@ pub(super) fn promote(app: Arc<App>, call: Call) -> Answer {
             pool: asked.pool.as_deref(),
             delta: asked.pool.is_some().then(|| delta.unwrap_or(1_000)),
         };
-        let once = once(&call, call.idempotency_key.as_deref(), "/eval/promote", &agent_id);
+        let once = once(&call, call.idempotency_key.as_deref(), &agent_id);
         let order = Order { topic: "eval.reports", key: &agent_id, payload: Payload::ProposePromotion(&proposal), once };
         let Some(led) = app.run(&call, &order).await? else { return later("/eval/promotions") };
         let event = led.records().find_map(|(kind, id, payload)| PromotionEvent::of(id, kind, payload));

@@ -63,7 +63,7 @@ fn history(app: &App, call: &Call, last: &ScoreUpdated<'_>, window: &str) -> Res
     })?;
     let stands = last.windows.iter().find(|known| known.name == window).filter(|_| within(last.timestamp) && page.next_cursor.is_none());
     if stands.is_some() && page.items.len() >= limit(call) {
-        page.next_cursor = Some(write_cursor(&key(last.timestamp), &range.prefix));
+        page.next_cursor = Some(write_cursor(&key(last.timestamp)[range.prefix.len()..]));
     } else if let Some(stands) = stands {
         // A report that came late stands before those that it came behind.
         let at = page.items.partition_point(|past| past.timestamp.0 < last.timestamp);
@@ -114,31 +114,29 @@ pub(super) fn scoreboard(app: Arc<App>, call: Call) -> Answer {
 /// The best agents of a division: the part of their keys that sorts them, and their ids.
 fn best_of(app: &App, division: &str, most: usize) -> Result<Vec<(Vec<u8>, String)>, Refusal> {
     let prefix = Key::of(Table::Board).name(division).end();
-    let end = behind(prefix.clone());
     let mut best = Vec::new();
-    let scanned = app.tables.scan(&prefix, Direction::Forward, |key, _| {
-        if *key >= *end || best.len() >= most {
+    let walked = app.tables.under(&prefix, None, Direction::Forward, |place, _| {
+        if best.len() >= most {
             return ControlFlow::Break(());
         }
-        let place = &key[prefix.len()..];
         best.extend(take_name(&mut &place[size_of::<u64>()..]).map(|agent| (place.to_vec(), agent)));
         ControlFlow::Continue(())
     });
-    scanned.map_err(|error| failed(&error))?;
+    walked.map_err(|error| failed(&error))?;
     Ok(best)
 }
 
 /// The best agents of all: an agent stands on the board of one division.
 fn best_of_all(app: &App, most: usize) -> Result<Vec<(Vec<u8>, String)>, Refusal> {
-    let (mut best, mut from) = (Vec::new(), Key::of(Table::Board).end());
-    let end = behind(from.clone());
+    let boards = Key::of(Table::Board).end();
+    let (mut best, mut from) = (Vec::new(), boards.clone());
     loop {
         let mut division = None;
-        let scanned = app.tables.scan(&from, Direction::Forward, |key, _| {
-            division = (*key < *end).then(|| take_name(&mut &key[1..])).flatten();
+        let walked = app.tables.under(&boards, Some(&from), Direction::Forward, |mut rest, _| {
+            division = take_name(&mut rest);
             ControlFlow::Break(())
         });
-        scanned.map_err(|error| failed(&error))?;
+        walked.map_err(|error| failed(&error))?;
         let Some(division) = division else { break };
         best.extend(best_of(app, &division, most)?);
         best.sort_unstable();

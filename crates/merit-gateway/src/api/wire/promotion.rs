@@ -72,49 +72,71 @@ pub(crate) struct PromotionEvent<'a> {
     pub(crate) allocation_id: Option<Id>,
 }
 
-/// What all proposals say.
-struct Proposal<'a> {
-    agent_id: &'a str,
-    division_id: &'a str,
-    action: Action,
-    status: Status,
-    rationale: &'a str,
-    requested_by: Option<&'a str>,
-    from_tier: Option<&'a str>,
-    tier: &'a str,
-    guard: Option<&'a str>,
-    timestamp: EventTime,
-    evidence: Evidence<'a>,
-}
-
 impl<'a> PromotionEvent<'a> {
     /// A proposal as it was made; none for another record.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other record is no proposal")]
     pub(crate) fn of(id: Uuid, kind: Kind, payload: &'a [u8]) -> Option<PromotionEvent<'a>> {
-        let Proposal { agent_id, division_id, action, status, rationale, requested_by, from_tier, tier, guard, timestamp, evidence } =
-            proposal(kind, payload)?;
+        use merit_core::record::{DemotionProposed, Held, PromotionProposed, ReviewRequired};
+        Some(match kind {
+            Kind::PromotionProposed => {
+                let PromotionProposed { agent_id, division_id, from_tier, to_tier, rationale, requested_by, timestamp, evidence } =
+                    PromotionProposed::decode(payload)?;
+                let event = PromotionEvent::held(id, (agent_id, division_id), to_tier, rationale, timestamp, evidence);
+                let (action, status) = (Action::Promote, Status::Pending);
+                PromotionEvent { action, status, from_tier: Some(from_tier), requested_by: Some(requested_by), ..event }
+            }
+            Kind::DemotionProposed => {
+                let DemotionProposed { agent_id, division_id, from_tier, to_tier, rationale, requested_by, timestamp, evidence } =
+                    DemotionProposed::decode(payload)?;
+                let event = PromotionEvent::held(id, (agent_id, division_id), to_tier, rationale, timestamp, evidence);
+                PromotionEvent { action: Action::Demote, from_tier: Some(from_tier), requested_by: Some(requested_by), ..event }
+            }
+            Kind::Held => {
+                let Held { agent_id, division_id, tier, guard, rationale, timestamp, evidence } = Held::decode(payload)?;
+                let event = PromotionEvent::held(id, (agent_id, division_id), tier, rationale, timestamp, evidence);
+                PromotionEvent { guard: Some(guard), ..event }
+            }
+            Kind::ReviewRequired => {
+                let ReviewRequired { agent_id, division_id, tier, rationale, timestamp, evidence } = ReviewRequired::decode(payload)?;
+                let event = PromotionEvent::held(id, (agent_id, division_id), tier, rationale, timestamp, evidence);
+                PromotionEvent { status: Status::Pending, guard: Some("review"), ..event }
+            }
+            _ => return None,
+        })
+    }
+
+    /// What all proposals say, as one that keeps the tier says it.
+    fn held(
+        id: Uuid,
+        (agent_id, division_id): (&'a str, &'a str),
+        tier: &'a str,
+        rationale: &'a str,
+        timestamp: EventTime,
+        evidence: Evidence<'a>,
+    ) -> PromotionEvent<'a> {
         let Evidence { window, score, threshold, confidence, windows_in_row, interval, .. } = evidence;
-        Some(PromotionEvent {
+        PromotionEvent {
             id: Id(id),
             agent_id,
             entity_id: agent_id,
             division_id,
-            action,
-            status,
+            action: Action::Hold,
+            status: Status::Applied,
             rationale,
             confidence: Decimal(confidence),
-            requested_by,
+            requested_by: None,
             created_at: Time(timestamp),
             ts: Time(timestamp),
-            from_tier,
+            from_tier: None,
             tier,
-            guard,
+            guard: None,
             window,
             score: score.map(Decimal),
             threshold: threshold.map(Decimal),
             windows_in_row,
             ci: interval.map(|interval| Ci { low: Decimal(interval.low), high: Decimal(interval.high), n: interval.n }),
             allocation_id: None,
-        })
+        }
     }
 
     /// The entity.
@@ -128,66 +150,6 @@ impl<'a> PromotionEvent<'a> {
             (self.allocation_id, self.status) = (Some(Id(id)), status_of_promotion(lifecycle));
         }
         self
-    }
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "every other record is no proposal")]
-fn proposal(kind: Kind, payload: &[u8]) -> Option<Proposal<'_>> {
-    use merit_core::record::{DemotionProposed, Held, PromotionProposed, ReviewRequired};
-    match kind {
-        Kind::PromotionProposed => {
-            let record = PromotionProposed::decode(payload)?;
-            let PromotionProposed { agent_id, division_id, from_tier, to_tier, rationale, requested_by, timestamp, evidence } = record;
-            let (action, status) = (Action::Promote, Status::Pending);
-            let (requested_by, from_tier) = (Some(requested_by), Some(from_tier));
-            let tier = to_tier;
-            Some(Proposal {
-                agent_id,
-                division_id,
-                action,
-                status,
-                rationale,
-                requested_by,
-                from_tier,
-                tier,
-                guard: None,
-                timestamp,
-                evidence,
-            })
-        }
-        Kind::DemotionProposed => {
-            let record = DemotionProposed::decode(payload)?;
-            let DemotionProposed { agent_id, division_id, from_tier, to_tier, rationale, requested_by, timestamp, evidence } = record;
-            let (action, status) = (Action::Demote, Status::Applied);
-            let (requested_by, from_tier) = (Some(requested_by), Some(from_tier));
-            let tier = to_tier;
-            Some(Proposal {
-                agent_id,
-                division_id,
-                action,
-                status,
-                rationale,
-                requested_by,
-                from_tier,
-                tier,
-                guard: None,
-                timestamp,
-                evidence,
-            })
-        }
-        Kind::Held => {
-            let Held { agent_id, division_id, tier, guard, rationale, timestamp, evidence } = Held::decode(payload)?;
-            let (action, status, guard) = (Action::Hold, Status::Applied, Some(guard));
-            let (requested_by, from_tier) = (None, None);
-            Some(Proposal { agent_id, division_id, action, status, rationale, requested_by, from_tier, tier, guard, timestamp, evidence })
-        }
-        Kind::ReviewRequired => {
-            let ReviewRequired { agent_id, division_id, tier, rationale, timestamp, evidence } = ReviewRequired::decode(payload)?;
-            let (action, status, guard) = (Action::Hold, Status::Pending, Some("review"));
-            let (requested_by, from_tier) = (None, None);
-            Some(Proposal { agent_id, division_id, action, status, rationale, requested_by, from_tier, tier, guard, timestamp, evidence })
-        }
-        _ => None,
     }
 }
 
