@@ -22,6 +22,9 @@ use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+/// Settings of a topic by name: value, and whether somebody gave it to the topic.
+type Settings = BTreeMap<String, (String, bool)>;
+
 /// How long what was made and altered may take until the brokers tell of it.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -173,9 +176,6 @@ impl ProducerContext for Asking {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// Settings of a topic by name: value, and whether somebody gave it to the topic.
-type Values = BTreeMap<String, (String, bool)>;
-
 /// A topic of the cluster.
 struct Found {
     partitions: u32,
@@ -237,8 +237,8 @@ impl Admin {
         Ok((metadata.brokers().len() as u32, metadata.topics().iter().map(of).collect()))
     }
 
-    /// Settings of topics that are there, by topic.
-    fn settings(&self, names: &[&str]) -> Result<BTreeMap<String, Values>, ClusterError> {
+    /// Settings of topics that are there: value, and whether somebody gave it to the topic.
+    fn settings(&self, names: &[&str]) -> Result<BTreeMap<String, Settings>, ClusterError> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
