@@ -73,7 +73,8 @@ impl Deployment {
 
     fn run(&self, topology: &Path) -> Call {
         let (data, key) = (self.file("copy"), self.file("key"));
-        self.call(&["run"], &[("--data-dir", &data), ("--audit-key", &key), ("--topology", topology)])
+        let call = self.call(&["run"], &[("--data-dir", &data), ("--audit-key", &key), ("--topology", topology)]);
+        ["MERIT_OPS_ADDR", "EVAL_ENGINE_ADDR", "RESOURCE_ALLOCATOR_ADDR"].iter().fold(call, |call, name| call.env(name, "127.0.0.1:0"))
     }
 
     fn cluster(&self) -> (Cluster, Topology, Arc<Layout>, Arc<Topics>) {
