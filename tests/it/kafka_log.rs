@@ -1,13 +1,16 @@
 //! The log of a real cluster: copied, computed again, exported and brought back, at its offsets.
 
+use merit::registry::registered;
 use merit_audit::Signer;
 use merit_core::record::{Approval, DefinePool, EvalReport, Headers, Metric, PoolState, RequestAllocation, Tick};
 use merit_core::{Datum, EventTime, Fixed, Kind, List, Payload};
 use merit_runtime::kafka::wire;
 use merit_runtime::key;
+use merit_runtime::layout::Layout;
+use merit_runtime::store::{Commit, Store, Sync};
 use merit_tests::copy::{ClusterLog, Copy};
 use merit_tests::directory::{Directory, Profile, with_pools};
-use merit_tests::dump::{Dump, Entry, assert_equal, of_topic};
+use merit_tests::dump::{Dump, Entry, assert_equal, of_topic, topology};
 use merit_tests::process::{Done, merit};
 use merit_tests::random::Random;
 use rdkafka::ClientConfig;
@@ -221,12 +224,13 @@ fn pools() -> String {
 fn an_export_that_is_killed_goes_on_where_it_was() {
     let log = computed();
     let expected = exported(log).dump();
-    for point in ["commit.packed:1", "commit.packed:2", "commit.synced:1", "commit.synced:2"] {
+    // The format, whose copy it is, and what the log holds.
+    for point in (1..=3).flat_map(|commit| [format!("commit.packed:{commit}"), format!("commit.synced:{commit}")]) {
         let directory = Directory::new(Profile::Default);
-        let died = directory.call(["log", "export", "--kafka", log.kafka.bootstrap()]).env("MERIT_FAILPOINT", point).run();
+        let died = directory.call(["log", "export", "--kafka", log.kafka.bootstrap()]).env("MERIT_FAILPOINT", &point).run();
         assert_eq!(died.code, None, "{point}: {died:?}");
         assert_eq!(export(log, &directory).code, Some(0), "{point}");
-        assert_equal(point, &expected, &directory.dump());
+        assert_equal(&point, &expected, &directory.dump());
         assert_eq!(directory.replay().code, Some(0), "{point}");
     }
 }
@@ -377,6 +381,10 @@ fn a_log_that_grows_while_it_is_copied_is_compared_as_far_as_it_can_be() {
     log.configure(&signer(&directory));
     let mut copy = Copy::start(&log, signer(&directory));
     copy.process();
+    // Another copy is brought up to date by processes that die before or behind their commit.
+    let killed = Directory::new(Profile::Default);
+    assert_eq!(export(&log, &killed).code, Some(0));
+    let mut points = ["commit.packed:1", "commit.synced:1"].iter().cycle();
     let mut open = 0;
     for part in 0..4 {
         send_reports(&log, part * 60, 60);
@@ -386,7 +394,10 @@ fn a_log_that_grows_while_it_is_copied_is_compared_as_far_as_it_can_be() {
         std::thread::scope(|scope| {
             let working = scope.spawn(|| copy.process());
             while !working.is_finished() {
-                assert_eq!(export(&log, &directory).code, Some(0));
+                let export_to = |directory: &Directory| directory.call(["log", "export", "--kafka", log.kafka.bootstrap()]);
+                let died = export_to(&killed).env("MERIT_FAILPOINT", points.next().expect("there is a next one")).run();
+                assert_eq!(died.code, None, "{died:?}");
+                export_to(&directory).ok();
                 let replayed = directory.replay();
                 assert_eq!(replayed.code, Some(0), "{replayed:?}");
                 open += replayed.json()["lacking"].as_u64().unwrap_or(0) + replayed.json()["ahead"].as_u64().unwrap_or(0);
@@ -395,7 +406,24 @@ fn a_log_that_grows_while_it_is_copied_is_compared_as_far_as_it_can_be() {
     }
     assert!(open > 0, "no copy was made while the log grew");
     assert_eq!(export(&log, &directory).code, Some(0));
+    assert_eq!(export(&log, &killed).code, Some(0));
+    assert_equal("killed again and again", &directory.dump(), &killed.dump());
     let all = directory.dump().len() as u64;
     let replayed = directory.replay().json();
     assert_eq!(["compared", "lacking", "ahead"].map(|field| replayed[field].as_u64()), [Some(all), Some(0), Some(0)], "{replayed}");
+}
+
+#[test]
+fn a_missing_offset_is_a_fault_in_a_log_that_is_no_copy() {
+    let directory = with_pools(Profile::Default);
+    let last = of_topic(&directory.dump(), "alloc.applied").last().expect("a record").clone();
+    let layout = Layout::new(&topology(&directory.topology), &registered());
+    let at = layout.find("alloc.applied", 0).expect("a partition of the topology");
+    let mut body = Vec::new();
+    last.frame().put(&mut body);
+    let mut commit = Commit { batches: vec![(at, last.offset + 2, 1, body)], ..Commit::default() };
+    let store = Store::open(&directory.data(), Sync::System).unwrap_or_else(|error| panic!("{error}"));
+    store.commit(&mut commit, &layout.partitions).unwrap_or_else(|error| panic!("{error}"));
+    drop(store);
+    directory.call(["log", "cat", "alloc.applied"]).run().refused(3, "log_corrupt");
 }
