@@ -2,6 +2,8 @@
 //!
 //! `scripts/bench_recovery.sh` runs it. Arguments: agents (default 500,000), reports (default 1,000,000). One broker, one copy.
 
+#![expect(clippy::print_stdout, reason = "it prints what it measured")]
+
 use merit_core::record::{EvalReport, Metric};
 use merit_core::{EventTime, Fixed, List};
 use merit_tests::copies::{Application, Sent};
@@ -29,11 +31,14 @@ fn main() {
     }
     let sent = begun.elapsed();
     application.wait_drained();
-    println!("{reports} reports of {agents} agents: sent in {:.1} s, drained {:.1} s later", sent.as_secs_f64(), (begun.elapsed() - sent).as_secs_f64());
+    println!(
+        "{reports} reports of {agents} agents: sent in {:.1} s, drained {:.1} s later",
+        sent.as_secs_f64(),
+        (begun.elapsed() - sent).as_secs_f64()
+    );
     copy.kill();
     println!("state on the copy's disk {:.0} MB, changelogs {:.0} MB", megabytes(&application.data("a"), "sst"), changelogs(&kafka));
-    let mut next = reports;
-    for (name, lost) in [("kill -9", false), ("kill -9", false), ("its disk lost", true)] {
+    for (next, (name, lost)) in (reports..).zip([("kill -9", false), ("kill -9", false), ("its disk lost", true)]) {
         if lost {
             std::fs::remove_dir_all(application.data("a")).expect("our own directory");
         }
@@ -41,7 +46,6 @@ fn main() {
         let begun = Instant::now();
         let copy = application.copy("a");
         application.send(&[report(&application, agents, next)], Duration::ZERO);
-        next += 1;
         application.wait_consumed();
         let took = begun.elapsed().as_secs_f64();
         println!("behind {name}: first record committed after {took:.2} s; {:.0} MB of changelogs, {:.0} MB/s", size, size / took);
@@ -50,7 +54,8 @@ fn main() {
 }
 
 fn report(application: &Application, agents: u64, number: u64) -> Sent {
-    let metrics = ["successRate", "latencyScore", "costScore"].map(|name| Metric { name, value: Fixed((number * 7_919 % 1_000_000) as i64) });
+    let metrics =
+        ["successRate", "latencyScore", "costScore"].map(|name| Metric { name, value: Fixed((number * 7_919 % 1_000_000) as i64) });
     application.report(&EvalReport {
         id: Some(&format!("report-{number}")),
         agent_id: &format!("agent-{}", number * 2_654_435_761 % agents),
