@@ -189,6 +189,15 @@ impl Application {
         }
     }
 
+    /// Waits until every report that was sent was consumed; looks more often, and once.
+    pub fn wait_consumed(&self) {
+        let begun = Instant::now();
+        while self.left().is_some() {
+            assert!(begun.elapsed() < HANG, "a copy does not come to an end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// An input that is not consumed to its end.
     fn left(&self) -> Option<String> {
         let mut config = ClientConfig::new();

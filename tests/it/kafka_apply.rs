@@ -1,7 +1,9 @@
 //! `merit topology apply --kafka`, `merit pools apply --kafka`, and the check at the start of a copy.
 
-use merit_core::record::{ConfigEpoch, DefinePool, PolicyBundle};
-use merit_core::{Datum, EventTime, Kind};
+use merit_core::record::{ConfigEpoch, DefinePool, PolicyBundle, SetQuota};
+use merit_core::{Datum, EventTime, Key, Kind, Payload};
+use merit_runtime::Input;
+use merit_runtime::kafka::commands::Commands;
 use merit_runtime::kafka::reader::{LastError, Reader};
 use merit_runtime::kafka::topics::Topics;
 use merit_runtime::kafka::wire::{self, Read};
@@ -71,7 +73,8 @@ impl Deployment {
 
     fn run(&self, topology: &Path) -> Call {
         let (data, key) = (self.file("copy"), self.file("key"));
-        self.call(&["run"], &[("--data-dir", &data), ("--audit-key", &key), ("--topology", topology)])
+        let call = self.call(&["run"], &[("--data-dir", &data), ("--audit-key", &key), ("--topology", topology)]);
+        ["MERIT_OPS_ADDR", "EVAL_ENGINE_ADDR", "RESOURCE_ALLOCATOR_ADDR"].iter().fold(call, |call, name| call.env(name, "127.0.0.1:0"))
     }
 
     fn cluster(&self) -> (Cluster, Topology, Arc<Layout>, Arc<Topics>) {
@@ -317,6 +320,31 @@ fn what_cannot_be_mended_is_refused_before_anything_is_changed() {
     let done = deployment.apply_with(&month).ok();
     assert!(done.err.contains("older than the retention") && done.err.contains("eval.late"), "{done:#?}");
     assert_eq!(deployment.differences(), ["eval.late has retention.ms 2592000000, not -1"]);
+
+    commands_that_do_not_arrive_are_told(&kafka, &deployment);
+}
+
+fn commands_that_do_not_arrive_are_told(kafka: &Kafka, deployment: &Deployment) {
+    let (cluster, _, layout, topics) = deployment.cluster();
+    let mut commands = Commands::new(&cluster, &topics).expect("a sender");
+    let partition = layout.find("alloc.requests", 0).expect("it is there");
+    let quota = SetQuota { pool: "a-pool", division_id: "a-division", nominal: 1_000 };
+    let input = Input { partition, key: Key::new("a-pool"), time: EventTime(1), payload: Payload::SetQuota(&quota), headers: None };
+    let mut encoding = Vec::new();
+    input.payload.put(&mut encoding);
+    let mut send = |count: usize| {
+        (0..count).for_each(|_| commands.send(partition, &input.frame(&encoding)).expect("there is room"));
+        commands.flush(Duration::from_secs(10))
+    };
+    let before = deployment.inputs().values().flatten().count();
+    send(3).expect("the broker runs");
+    assert_eq!(deployment.inputs().values().flatten().count(), before + 3);
+
+    kafka.kill(1);
+    let begun = Instant::now();
+    let Err(ClusterError::Undelivered { count, first, .. }) = send(2) else { panic!("nothing can have arrived") };
+    assert_eq!((count, first.as_str()), (2, "alloc.requests/0 under key \"a-pool\""));
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 #[test]

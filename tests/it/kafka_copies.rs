@@ -1,7 +1,7 @@
 //! The pipeline on Apache Kafka: the same records, whoever computes them.
 
 use merit_core::record::ScoreUpdated;
-use merit_core::{Datum, Kind};
+use merit_core::{Datum, EventTime, Kind};
 use merit_tests::copies::Application;
 use merit_tests::directory::{Directory, Profile, example};
 use merit_tests::kafka::Kafka;
@@ -56,12 +56,17 @@ fn a_copy_says_what_it_waits_for_and_goes_on() {
     let kafka = Kafka::start(1);
     let application = Application::begin(&kafka, Directory::new(Profile::Default));
     let copy = application.copy("a");
-    application.send(&application.ticks(merit_core::EventTime(1_750_000_000_000)), Duration::ZERO);
+    application.send(&application.ticks(EventTime(1_750_000_000_000)), Duration::ZERO);
     application.wait_drained();
-    kafka.pause(1);
-    std::thread::sleep(Duration::from_secs(12));
-    kafka.resume(1);
-    application.send(&application.ticks(merit_core::EventTime(1_750_000_060_000)), Duration::ZERO);
+    let load: Vec<_> = (1..200).flat_map(|minute| application.ticks(EventTime(1_750_000_000_000 + minute * 60_000))).collect();
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| application.send(&load, Duration::from_millis(300)));
+        std::thread::sleep(Duration::from_secs(1));
+        kafka.pause(1);
+        std::thread::sleep(Duration::from_secs(12));
+        kafka.resume(1);
+        sending.join().expect("everything is sent");
+    });
     application.wait_drained();
     let done = copy.stop();
     assert!(done.err.contains("\"waits\""), "{}", done.err);
@@ -73,13 +78,13 @@ fn a_second_process_of_the_same_instance_ends_the_first() {
     let kafka = Kafka::start(1);
     let application = Application::begin(&kafka, Directory::new(Profile::Default));
     let first = application.copy("a");
-    application.send(&application.ticks(merit_core::EventTime(1_750_000_000_000)), Duration::ZERO);
+    application.send(&application.ticks(EventTime(1_750_000_000_000)), Duration::ZERO);
     application.wait_drained();
     std::fs::create_dir_all(application.data("b")).expect("a directory");
     std::fs::copy(application.data("a").join("instance"), application.data("b").join("instance")).expect("a file");
     let second = application.copy("b");
     first.end().refused(1, "cluster_fenced");
-    application.send(&application.ticks(merit_core::EventTime(1_750_000_060_000)), Duration::ZERO);
+    application.send(&application.ticks(EventTime(1_750_000_060_000)), Duration::ZERO);
     application.wait_drained();
     second.stop();
 }
@@ -98,12 +103,12 @@ fn what_cannot_work_is_refused_at_the_start() {
     changed.run("a").run().refused(1, "config_mismatch");
     // A copy that runs meets the configuration that it was not started with.
     let copy = application.copy("a");
-    application.send(&application.ticks(merit_core::EventTime(1_750_000_000_000)), Duration::ZERO);
+    application.send(&application.ticks(EventTime(1_750_000_000_000)), Duration::ZERO);
     application.wait_drained();
     changed.apply().ok();
     copy.end().refused(1, "config_mismatch");
     let copy = changed.copy("a");
-    changed.send(&changed.ticks(merit_core::EventTime(1_750_000_060_000)), Duration::ZERO);
+    changed.send(&changed.ticks(EventTime(1_750_000_060_000)), Duration::ZERO);
     changed.wait_drained();
     copy.stop();
     drop(kafka);

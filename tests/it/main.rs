@@ -24,6 +24,7 @@ mod import;
 mod kafka_apply;
 mod kafka_copies;
 mod kafka_faults;
+mod kafka_http;
 mod kafka_log;
 mod kafka_script;
 mod kill;

@@ -229,6 +229,18 @@ impl Layout {
         })
     }
 
+    /// The partitions that a record of a stream is published to, but for those that its key decides.
+    pub fn published(&self, stream: u32, kind: Kind) -> Vec<usize> {
+        let Some(task) = self.task_of_stream(stream) else { return Vec::new() };
+        let routes = self.routes[task.sub_topology][kind as usize].iter();
+        let one = |route: &Route| match (route.follows_input, route.partitions) {
+            (true, _) => Some(route.first + task.partition as usize),
+            (false, 1) => Some(route.first),
+            (false, _) => None,
+        };
+        routes.filter_map(one).collect()
+    }
+
     /// Numbers of all partitions that a task may publish to, sorted.
     pub fn outputs(&self, task: usize) -> Vec<usize> {
         let (written, task) = (self.chain(task), &self.tasks[task]);

@@ -110,7 +110,7 @@ fn expect_writers(store: &Store, layout: &Layout, outputs: &[Vec<usize>]) -> Res
         let mut records = store.records(partition);
         while let Some((offset, frame)) = records.next()? {
             let writer = layout.tasks.iter().position(|task| task.owns(frame.stream));
-            if !frame.is_outside() && !writer.is_some_and(|writer| outputs[writer].binary_search(&at).is_ok()) {
+            if !frame.is_outside() && writer.is_none_or(|writer| outputs[writer].binary_search(&at).is_err()) {
                 let (topic, cause) = (partition.name.clone(), format!("no task writes a record of stream {} there", frame.stream));
                 return Err(RuntimeError::Corrupt { topic, partition: partition.partition, offset, cause });
             }

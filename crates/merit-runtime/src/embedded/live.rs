@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub const INBOX: usize = 8_192;
 
 /// Time between two Ticks of `alloc.requests`; design 4.
-const TICK: Duration = Duration::from_secs(10);
+pub(crate) const TICK: Duration = Duration::from_secs(10);
 
 /// A record for a partition: the encoding of a [`Frame`] from outside.
 #[derive(Debug)]
@@ -42,9 +42,18 @@ enum Message {
 /// Where commands go.
 #[derive(Clone)]
 pub struct Inbox {
-    messages: SyncSender<Message>,
-    /// Commands sent, less those that the worker took.
+    end: End,
+    /// Commands sent, less those that were taken out again.
     waiting: Arc<AtomicU64>,
+}
+
+/// Who takes them out.
+#[derive(Clone)]
+enum End {
+    /// The worker of this process.
+    Worker(SyncSender<Message>),
+    /// Who sends them to a cluster.
+    Cluster(SyncSender<Command>),
 }
 
 /// Why a command was not taken.
@@ -56,18 +65,35 @@ pub enum NotTaken {
     Stopped,
 }
 
+impl<T> From<TrySendError<T>> for NotTaken {
+    fn from(error: TrySendError<T>) -> NotTaken {
+        match error {
+            TrySendError::Full(_) => NotTaken::Full,
+            TrySendError::Disconnected(_) => NotTaken::Stopped,
+        }
+    }
+}
+
 impl Inbox {
     /// Hands a command over; never waits.
     pub fn send(&self, command: Command) -> Result<(), NotTaken> {
         // Before it is sent, or the worker would take off what was not added.
         self.waiting.fetch_add(1, Relaxed);
-        self.messages.try_send(Message::Command(command)).map_err(|error| {
+        let sent = match &self.end {
+            End::Worker(worker) => worker.try_send(Message::Command(command)).map_err(NotTaken::from),
+            End::Cluster(sender) => sender.try_send(command).map_err(NotTaken::from),
+        };
+        sent.inspect_err(|_| {
             self.waiting.fetch_sub(1, Relaxed);
-            match error {
-                TrySendError::Full(_) => NotTaken::Full,
-                TrySendError::Disconnected(_) => NotTaken::Stopped,
-            }
         })
+    }
+
+    /// One whose commands go to a cluster: itself, its other end, and its count of what waits.
+    pub(crate) fn of_cluster() -> (Inbox, Receiver<Command>, Arc<AtomicU64>) {
+        let (send, receive) = sync_channel(INBOX);
+        let inbox = Inbox { end: End::Cluster(send), waiting: Arc::default() };
+        let waiting = Arc::clone(&inbox.waiting);
+        (inbox, receive, waiting)
     }
 
     /// Commands that wait for the worker.
@@ -85,6 +111,7 @@ pub fn now() -> EventTime {
 /// A pipeline at work.
 pub struct Live {
     inbox: Inbox,
+    stop: SyncSender<Message>,
     worker: JoinHandle<Result<Arc<Store>, RuntimeError>>,
 }
 
@@ -92,8 +119,8 @@ impl Live {
     /// Starts the worker. `follower` is given every commit once it is on disk, in order, and is dropped when the worker ends.
     pub fn start(mut engine: Engine, follower: impl FnMut(Committed) + Send + 'static) -> Result<Live, RuntimeError> {
         let (send, messages) = sync_channel(INBOX);
-        let inbox = Inbox { messages: send.clone(), waiting: Arc::default() };
-        let (waker, waiting) = (send, Arc::clone(&inbox.waiting));
+        let inbox = Inbox { end: End::Worker(send.clone()), waiting: Arc::default() };
+        let (waker, stop, waiting) = (send.clone(), send, Arc::clone(&inbox.waiting));
         let follower = Follower {
             committed: Box::new(follower),
             // A worker whose inbox is full is awake.
@@ -102,7 +129,7 @@ impl Live {
         engine.follow(follower)?;
         let worker = std::thread::Builder::new().name("pipeline".into()).spawn(move || Worker::new(engine, messages, waiting).work());
         let worker = worker.map_err(|error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() })?;
-        Ok(Live { inbox, worker })
+        Ok(Live { inbox, stop, worker })
     }
 
     /// Where commands go.
@@ -113,7 +140,7 @@ impl Live {
     /// Ends cleanly: what was taken is run, committed and checkpointed. Gives the reason where the worker had stopped before.
     pub fn stop(self) -> Result<Arc<Store>, RuntimeError> {
         // A worker that is gone says why below.
-        let _ = self.inbox.messages.send(Message::Stop);
+        let _ = self.stop.send(Message::Stop);
         self.worker.join().unwrap_or_else(|_| Err(RuntimeError::Store { attempt: "go on with", cause: "the worker panicked".into() }))
     }
 }

@@ -16,6 +16,7 @@ mod silence;
 
 pub(crate) use log::{BATCH_BYTES, ends_row};
 pub(crate) use replay::{Differing, describe, first_difference};
+pub(crate) use silence::Silence;
 
 pub use appender::Appender;
 pub use committer::{Committed, Follower};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// What is known of the partitions of `eval.reports`, by their numbers in it.
-pub(super) struct Silence {
+pub(crate) struct Silence {
     partitions: Vec<Known>,
     /// The largest time that moved a watermark; none before the first report.
     newest: Option<EventTime>,
@@ -23,19 +23,19 @@ struct Known {
 
 impl Silence {
     /// Each partition with as many Progress records as it has; all begin to be silent now.
-    pub(super) fn new(progress: &[u64], at: Instant) -> Silence {
+    pub(crate) fn new(progress: &[u64], at: Instant) -> Silence {
         let partitions = progress.iter().map(|count| Known { progress: (*count, at), moved: None }).collect();
         Silence { partitions, newest: None }
     }
 
     /// A report came that can move its partition's watermark to that time.
-    pub(super) fn report(&mut self, partition: usize, time: EventTime, at: Instant) {
+    pub(crate) fn report(&mut self, partition: usize, time: EventTime, at: Instant) {
         self.newest = self.newest.max(Some(time));
         self.partitions[partition].moved = Some(at);
     }
 
     /// Progress records of each partition until now.
-    pub(super) fn progress(&mut self, counts: &[u64], at: Instant) {
+    pub(crate) fn progress(&mut self, counts: &[u64], at: Instant) {
         for (known, count) in self.partitions.iter_mut().zip(counts) {
             if known.progress.0 != *count {
                 known.progress = (*count, at);
@@ -44,7 +44,7 @@ impl Silence {
     }
 
     /// The partitions that are due a Tick, and its time.
-    pub(super) fn due(&self, at: Instant) -> Vec<(usize, EventTime)> {
+    pub(crate) fn due(&self, at: Instant) -> Vec<(usize, EventTime)> {
         let Some(newest) = self.newest else { return Vec::new() };
         let is_due = |(partition, known): &(usize, &Known)| {
             let (_, since) = known.progress;

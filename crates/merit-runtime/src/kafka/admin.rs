@@ -22,6 +22,9 @@ use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+/// Settings of a topic by name: value, and whether somebody gave it to the topic.
+type Settings = BTreeMap<String, (String, bool)>;
+
 /// How long what was made and altered may take until the brokers tell of it.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -235,7 +238,7 @@ impl Admin {
     }
 
     /// Settings of topics that are there: value, and whether somebody gave it to the topic.
-    fn settings(&self, names: &[&str]) -> Result<BTreeMap<String, BTreeMap<String, (String, bool)>>, ClusterError> {
+    fn settings(&self, names: &[&str]) -> Result<BTreeMap<String, Settings>, ClusterError> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }

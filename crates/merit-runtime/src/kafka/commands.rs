@@ -70,6 +70,19 @@ impl Commands {
         }
     }
 
+    /// Hears what arrived; gives how many are on their way.
+    pub fn in_flight(&self) -> usize {
+        self.producer.poll(Duration::ZERO);
+        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    }
+
+    /// What did not arrive since it was asked last, as far as is known.
+    pub fn lost(&self) -> Option<ClusterError> {
+        let lost = std::mem::take(&mut *self.producer.context().lost.lock().unwrap_or_else(PoisonError::into_inner));
+        let first = lost.first()?;
+        Some(ClusterError::Undelivered { count: lost.len(), first: first.what.clone(), cause: first.cause.clone() })
+    }
+
     /// Waits until everything that was sent has arrived, or is known not to have, which takes 5 s at most.
     pub fn flush(&self, limit: Duration) -> Result<(), ClusterError> {
         let begun = Instant::now();

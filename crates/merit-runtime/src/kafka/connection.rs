@@ -104,8 +104,8 @@ impl Connection {
 
 fn failed(error: ClusterError) -> Refused {
     match error {
-        // librdkafka gave up after some seconds; the broker may be back any moment.
-        ClusterError::Call { .. } => Refused::Retry,
+        // librdkafka gave up after some seconds, or does not know where a partition is now; the broker may be back any moment.
+        ClusterError::Call { .. } | ClusterError::PartitionMissing { .. } => Refused::Retry,
         error => Refused::Failed(error.into()),
     }
 }

@@ -18,7 +18,6 @@ use crate::{RuntimeError, archive};
 use rdkafka::message::BorrowedMessage;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Bytes that a commit gathers at most, about.
@@ -219,15 +218,25 @@ impl Mirror {
         Ok(Some(Committed { batches: written, answers: Vec::new(), took: begun.elapsed() }))
     }
 
-    /// Copies what comes, until it is told to stop, and gives every commit once it is written.
-    pub fn follow(&mut self, stopping: &AtomicBool, mut committed: impl FnMut(Committed)) -> Result<(), RuntimeError> {
-        while !stopping.load(Relaxed) {
-            match self.step()? {
-                Some(commit) => committed(commit),
-                None => std::thread::sleep(IDLE),
-            }
-        }
-        Ok(())
+    /// Whether a record of a stream is in the copy of a partition; asked behind a step, what is there is written.
+    pub fn holds(&self, partition: usize, stream: u32, sequence: u64) -> bool {
+        self.source.gathered.holds(partition, stream, sequence)
+    }
+
+    /// Gives what has come of a partition that is not copied.
+    pub(super) fn poll(
+        &mut self,
+        partition: usize,
+        from: u64,
+        most: usize,
+        each: impl FnMut(u64, &BorrowedMessage<'_>),
+    ) -> Result<usize, ClusterError> {
+        self.source.reader.poll(partition, from, most, each)
+    }
+
+    /// Offset behind the last record of a partition.
+    pub(super) fn end_of(&self, partition: usize) -> Result<u64, ClusterError> {
+        self.source.reader.end(partition)
     }
 
     /// What librdkafka had to say last, once: told where nothing else moves.

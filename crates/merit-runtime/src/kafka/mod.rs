@@ -4,7 +4,7 @@
 //! [`reader`] (partitions from a position on), [`member`] (which tasks are this copy's), [`producer`] (transactions), [`connection`]
 //! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it). Beside the copies: [`admin`] and
 //! [`settings`] (topics are made and compared), [`in_force`] and [`append`] (configurations are found and appended), [`commands`]
-//! (what is sent by itself), [`mirror`] and [`restore`] (the whole log, copied and written back).
+//! (what is sent by itself), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what services work with).
 
 pub mod admin;
 pub mod append;
@@ -16,6 +16,7 @@ mod error;
 mod gathered;
 mod group;
 pub mod in_force;
+pub mod live;
 mod member;
 pub mod mirror;
 mod producer;

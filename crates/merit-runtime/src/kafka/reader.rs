@@ -22,6 +22,10 @@ pub struct LastError(Arc<Mutex<Option<String>>>);
 impl LastError {
     /// Notes it. That no broker is left says less than what happened to the last one.
     pub fn set(&self, error: &KafkaError, reason: &str) {
+        // The end of a partition is asked for, and no error.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             *last = Some(format!("{error}: {reason}"));
@@ -219,7 +223,7 @@ impl Reader {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 Err(ClusterError::OffsetGone { topic, partition: number, offset })
             }
-            Some(code) if is_missing(code) => Err(ClusterError::PartitionMissing { topic, partition: number }),
+            // Even a partition that is unknown: so it may be while its broker is on its way back.
             _ => {
                 self.consumer.context().last_error.set(error, "reading");
                 Ok(())

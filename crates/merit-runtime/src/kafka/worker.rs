@@ -51,6 +51,11 @@ pub enum Event {
         /// What Kafka had to say meanwhile.
         cause: Option<String>,
     },
+    /// Kafka had something to say that its client gets over by itself.
+    Trouble {
+        /// What.
+        cause: String,
+    },
     /// It makes progress again.
     Resumed {
         /// After so long.
@@ -147,6 +152,8 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
 struct Stall {
     since: Option<Instant>,
     said: Option<Instant>,
+    /// When trouble was last asked for.
+    asked: Option<Instant>,
 }
 
 impl Stall {
@@ -155,6 +162,12 @@ impl Stall {
         if again == 0 {
             if let (Some(since), Some(_)) = (self.since.take(), self.said.take()) {
                 observe(Event::Resumed { after: since.elapsed() });
+            }
+            if self.asked.is_none_or(|asked| asked.elapsed() >= SAID_AFTER) {
+                self.asked = Some(Instant::now());
+                if let Some(cause) = last_error.take() {
+                    observe(Event::Trouble { cause });
+                }
             }
             return;
         }

@@ -1,25 +1,30 @@
 //! `merit run --kafka`: one of the copies that share the work on a cluster.
 
-use super::Run;
+use super::services::{Addresses, Services};
+use super::{Behind, Follower, Pipeline, Run};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session;
 use merit_audit::Signer;
 use merit_core::Datum;
 use merit_core::record::ConfigEpoch;
+use merit_gateway::ops::health::Health;
+use merit_gateway::ops::metrics::Metrics;
 use merit_runtime::copy::Step;
 use merit_runtime::epoch::{self, Wanted};
+use merit_runtime::kafka::commands::Commands;
 use merit_runtime::kafka::in_force::InForce;
+use merit_runtime::kafka::live::{self, Live};
 use merit_runtime::kafka::topics::Topics;
-use merit_runtime::kafka::worker::Parts;
-use merit_runtime::kafka::{Cluster, ClusterError, Event, Worker, admin};
+use merit_runtime::kafka::{Cluster, ClusterError, Event, Mirror, Worker, admin, worker};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::{Store, Sync};
-use merit_runtime::{RuntimeError, key};
+use merit_runtime::{LOGIC_VERSION, RuntimeError, key};
 use merit_topology::Topology;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
 use tracing::{info, warn};
 
 /// Name of the file that holds the name of the copy.
@@ -28,32 +33,56 @@ const INSTANCE: &str = "instance";
 impl Run {
     pub(super) fn run_copy(self, brokers: &str, out: &mut Output) -> Result<(), Failure> {
         session::refuse_in_use(&self.place)?;
+        let addresses = Addresses::from_environment()?;
         let topology = session::topology(self.place.topology.as_deref())?;
         super::diary::begin(out.json);
+        let health = Arc::new(Health::default());
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), LOGIC_VERSION));
+        let services = Services::start(&health, &metrics, &addresses)?;
         let (cluster, layout, topics) = session::cluster(brokers, &topology);
         admin::check(&cluster, &topics, &topology)?;
         let signer = Signer::new(&topology.key_name, &key::read(&session::key_path(&self.place, self.audit_key.as_ref()))?);
         let in_force = in_force(&cluster, &topics, &layout, &topology, &signer)?;
         let store = Arc::new(Store::open(&self.place.data_dir, Sync::System)?);
         let instance = instance(&self.place.data_dir)?;
+        let mut mirror = Mirror::open(&cluster, &layout, &topics, &store)?;
         info!(instance, brokers, "joins the group");
-        let parts = Parts { cluster, instance, in_force, layout: Arc::clone(&layout), signer, store, runtime: topology.runtime };
-        let (ended, end) = sync_channel(1);
-        let stop = ended.clone();
-        let end_of_copy = move || {
-            let _ = ended.try_send(());
+        let parts = worker::Parts {
+            cluster: cluster.clone(),
+            instance,
+            in_force,
+            layout: Arc::clone(&layout),
+            signer,
+            store: Arc::clone(&store),
+            runtime: topology.runtime,
         };
-        let worker = Worker::start(parts, move |event| tell(&layout, event), end_of_copy)?;
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a signal");
-                terminate.recv().await;
-            });
-            let _ = stop.try_send(());
-        });
-        let _ = end.recv();
-        worker.stop()?;
+        // Its tasks need no service: they begin while the log is being copied.
+        let (owns_ledger, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let told = Told { layout: Arc::clone(&layout), owns_ledger: Arc::clone(&owns_ledger) };
+        let end = Arc::clone(&gone);
+        let worker = Worker::start(parts, move |event| told.tell(event), move || end.store(true, Relaxed))?;
+        let (began, mut offsets) = (Instant::now(), 0);
+        mirror.catch_up(|done, of| {
+            offsets = of;
+            out.progress(&format!("log: {done} of {of} offsets copied"));
+        })?;
+        out.progress("");
+        info!(offsets, seconds = began.elapsed().as_secs_f64(), "the copy of the log is up to it");
+        let begin = |follower: Follower, copy: &str| {
+            let commands = Commands::new(&cluster, &topics)?;
+            let (layout, topics, copy) = (Arc::clone(&layout), Arc::clone(&topics), copy.to_owned());
+            let parts = live::Parts { mirror, commands, layout, topics, copy, owns_ledger, gone };
+            let live = Live::start(parts, follower, |error| warn!(error = error.to_string(), "commands did not arrive"))?;
+            let inbox = live.inbox();
+            let stop = move || {
+                let followed = live.stop();
+                worker.stop()?;
+                followed
+            };
+            Ok(Pipeline { inbox, stop: Box::new(stop) })
+        };
+        let (store, layout) = (Arc::clone(&store), Arc::clone(&layout));
+        Behind { directory: &self.place.data_dir, store, layout, addresses, services, health, metrics }.serve(begin, out)?;
         info!("everything computed is committed and checkpointed");
         out.line(if out.json { r#"{"stopped":true}"# } else { "stopped: everything computed is committed and checkpointed" })
     }
@@ -96,18 +125,30 @@ fn instance(directory: &Path) -> Result<String, RuntimeError> {
 }
 
 /// Tells what a copy does.
-fn tell(layout: &Layout, event: Event) {
-    match event {
-        Event::Assigned { tasks } => {
-            let name = |task: &usize| format!("{}/{}", layout.tasks[*task].name, layout.tasks[*task].partition);
-            info!(tasks = tasks.iter().map(name).collect::<Vec<_>>().join(" "), "the group gave this copy its tasks");
+struct Told {
+    layout: Arc<Layout>,
+    /// Whether this copy owns the ledger.
+    owns_ledger: Arc<AtomicBool>,
+}
+
+impl Told {
+    fn tell(&self, event: Event) {
+        match event {
+            Event::Assigned { tasks } => {
+                let of = |task: &usize| &self.layout.tasks[*task];
+                let ledger = self.layout.find("alloc.requests", 0);
+                self.owns_ledger.store(tasks.iter().any(|task| Some(of(task).input) == ledger), Relaxed);
+                let names: Vec<String> = tasks.iter().map(|task| format!("{}/{}", of(task).name, of(task).partition)).collect();
+                info!(tasks = names.join(" "), "the group gave this copy its tasks");
+            }
+            Event::Restoring { topic, partition, next, end } => info!(topic, partition, next, end, "restores state from a changelog"),
+            Event::Waiting { step, since, cause } => {
+                let cause = cause.unwrap_or_else(|| "Kafka says nothing".into());
+                warn!(before = waits_for(step), seconds = since.as_secs(), cause, "waits");
+            }
+            Event::Trouble { cause } => warn!(cause, "the cluster has trouble"),
+            Event::Resumed { after } => info!(seconds = after.as_secs_f64(), "goes on"),
         }
-        Event::Restoring { topic, partition, next, end } => info!(topic, partition, next, end, "restores state from a changelog"),
-        Event::Waiting { step, since, cause } => {
-            let cause = cause.unwrap_or_else(|| "Kafka says nothing".into());
-            warn!(before = waits_for(step), seconds = since.as_secs(), cause, "waits");
-        }
-        Event::Resumed { after } => info!(seconds = after.as_secs_f64(), "goes on"),
     }
 }
 

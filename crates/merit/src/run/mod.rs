@@ -17,10 +17,12 @@ use merit_gateway::ops::health::{Health, Phase};
 use merit_gateway::ops::metrics::{Latencies, Metrics};
 use merit_policy::rule::ALLOW;
 use merit_runtime::embedded::Committed;
-use merit_runtime::live::{Live, now};
+use merit_runtime::layout::Layout;
+use merit_runtime::live::{Inbox, Live, now};
+use merit_runtime::store::Store;
 use merit_runtime::{Engine, LOGIC_VERSION, Options, RuntimeError};
 use services::{Addresses, Services};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
@@ -62,7 +64,45 @@ impl Run {
         start_pools(&mut engine)?;
         policy::put_in_force(&mut engine, &policy)?;
         let (store, layout) = (engine.store().clone(), Arc::clone(engine.layout()));
-        let tables = self.place.data_dir.join("read-models");
+        let begin = |follower: Follower, _: &str| {
+            let live = Live::start(engine, follower)?;
+            Ok(Pipeline { inbox: live.inbox(), stop: Box::new(move || live.stop().map(drop)) })
+        };
+        let behind = Behind { directory: &self.place.data_dir, store, layout, addresses, services, health, metrics };
+        behind.serve(begin, out)?;
+        info!("everything taken is on disk");
+        out.line(if out.json { r#"{"stopped":true}"# } else { "stopped: everything taken is on disk" })
+    }
+}
+
+/// Takes every commit in order.
+type Follower = Box<dyn FnMut(Committed) + Send>;
+
+/// A pipeline that services stand before.
+struct Pipeline {
+    /// Where commands go.
+    inbox: Inbox,
+    /// Ends it; gives the reason where it had stopped before.
+    stop: Box<dyn FnOnce() -> Result<(), RuntimeError>>,
+}
+
+/// What services stand on.
+struct Behind<'p> {
+    directory: &'p Path,
+    /// The log, or a copy of it.
+    store: Arc<Store>,
+    layout: Arc<Layout>,
+    addresses: Addresses,
+    services: Services,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+}
+
+impl Behind<'_> {
+    /// Brings the read models up to the log, begins the pipeline with a follower and a name for answers, and serves until the end.
+    fn serve(self, begin: impl FnOnce(Follower, &str) -> Result<Pipeline, Failure>, out: &mut Output) -> Result<(), Failure> {
+        let Behind { directory, store, layout, addresses, services, health, metrics } = self;
+        let tables = directory.join("read-models");
         let (began, mut folded) = (Instant::now(), 0);
         let fold = Fold::open(&store, &layout, &tables, |done, of| {
             folded = of;
@@ -71,26 +111,33 @@ impl Run {
         })?;
         out.progress("");
         info!(records = folded, seconds = began.elapsed().as_secs_f64(), "read models are up to the log");
-        let calls = Arc::new(Calls::new(format!("{}-{:x}", std::process::id(), now().0)));
+        let copy = format!("{}-{:x}", std::process::id(), now().0);
+        let calls = Arc::new(Calls::new(copy.clone()));
         let (tables, ids) = (Arc::clone(fold.tables()), Arc::clone(fold.ids()));
         let (send, committed) = sync_channel::<Committed>(FOLD_AHEAD);
         let lag = Lag::new(&metrics);
-        let live = Live::start(engine, move |commit| {
+        let follower = move |commit: Committed| {
             lag.add(&commit.batches);
             // The thread that folds is gone only if it failed, which ends the run.
             drop(send.send(commit));
-        })?;
-        let inbox = live.inbox();
-        metrics.watch_pipeline(move || inbox.waiting(), {
-            let calls = Arc::clone(&calls);
-            move || calls.waiting()
-        });
+        };
+        let Pipeline { inbox, stop } = begin(Box::new(follower), &copy)?;
+        metrics.watch_pipeline(
+            {
+                let inbox = inbox.clone();
+                move || inbox.waiting()
+            },
+            {
+                let calls = Arc::clone(&calls);
+                move || calls.waiting()
+            },
+        );
         let app = App {
             ids,
             layout: Arc::clone(&layout),
             store,
             tables: Arc::clone(&tables),
-            inbox: live.inbox(),
+            inbox,
             calls: Arc::clone(&calls),
             latencies: Latencies::new(&metrics),
             rules: code::RULES.iter().flat_map(|section| section.codes).copied().collect(),
@@ -105,16 +152,14 @@ impl Run {
             Ok(())
         });
         health.enter(Phase::Ending);
-        let stopped = live.stop();
+        let stopped = stop();
         let folded =
             folder.join().unwrap_or_else(|_| Err(RuntimeError::Store { attempt: "fold", cause: "the folding thread panicked".into() }));
         services.close();
         stopped?;
         folded?;
         served?;
-        tables.flush()?;
-        info!("everything taken is on disk");
-        out.line(if out.json { r#"{"stopped":true}"# } else { "stopped: everything taken is on disk" })
+        Ok(tables.flush()?)
     }
 }
 

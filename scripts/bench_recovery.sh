@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# How fast a copy on Kafka is ready again, behind kill -9 and behind the loss of its disk: scripts/bench_recovery.sh [AGENTS [REPORTS]]
+# Starts a broker of its own on loopback, and ends it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/env.sh
+cargo build --locked --release --workspace
+cargo run --locked --release -p merit-tests --example kafka_recovery -- "$@"
