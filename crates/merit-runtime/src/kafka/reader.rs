@@ -13,7 +13,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What librdkafka had to say last: it goes on by itself, so this is told only where nothing else moves.
 #[derive(Clone, Default)]
@@ -59,6 +59,9 @@ struct Open {
     /// Whether everything that was stable when it was opened has been given.
     ended: bool,
 }
+
+/// Between two questions for a partition that has no leader.
+const NO_LEADER: Duration = Duration::from_millis(50);
 
 /// Reads partitions.
 pub struct Reader {
@@ -177,13 +180,25 @@ impl Reader {
         self.ends.client().fetch_cluster_id(CALL).ok_or_else(|| ClusterError::Call { attempt: "reach the cluster", cause: cause() })
     }
 
+    /// Asks again while a partition has no leader, as it is when it was just made or its broker died.
     fn watermarks(&self, consumer: &BaseConsumer<Context>, partition: usize) -> Result<(u64, u64), ClusterError> {
         let (topic, number) = self.topics.place(partition);
-        let found = consumer.fetch_watermarks(topic, number, CALL).map_err(|error| match error.rdkafka_error_code() {
-            Some(code) if is_missing(code) => ClusterError::PartitionMissing { topic: topic.into(), partition: number },
-            _ => ClusterError::call("ask for the ends of a partition")(error),
-        });
-        found.map(|(low, high)| (low.max(0) as u64, high.max(0) as u64))
+        let begun = Instant::now();
+        loop {
+            let error = match consumer.fetch_watermarks(topic, number, CALL) {
+                Ok((low, high)) => return Ok((low.max(0) as u64, high.max(0) as u64)),
+                Err(error) => error,
+            };
+            match error.rdkafka_error_code() {
+                Some(code) if is_missing(code) => {
+                    return Err(ClusterError::PartitionMissing { topic: topic.into(), partition: number });
+                }
+                Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable) if begun.elapsed() < CALL => {
+                    std::thread::sleep(NO_LEADER);
+                }
+                _ => return Err(ClusterError::call("ask for the ends of a partition")(error)),
+            }
+        }
     }
 
     /// Serves what belongs to no partition.

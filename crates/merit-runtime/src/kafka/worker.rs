@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// After how long without progress a copy says what it waits for, and how often from there on.
 const SAID_AFTER: Duration = Duration::from_secs(5);
 
+/// A call that takes longer is no progress: its client waited for a broker.
+const SLOW_CALL: Duration = Duration::from_secs(1);
+
 /// The longest that a call waits before it is made again.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
@@ -134,6 +137,7 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
     let mut stall = Stall::default();
     loop {
         stopping.set(stop.load(Relaxed));
+        let begun = Instant::now();
         match copy.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(stopped) => {
                 return match stopped {
@@ -142,7 +146,7 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
                     Stop::Task(_, error) | Stop::Failed(error) => Err(store.cause(error)),
                 };
             }
-            Poll::Pending => stall.wait(again.get(), step.get(), &last_error, &*observe),
+            Poll::Pending => stall.wait(begun, again.get(), step.get(), &last_error, &*observe),
         }
     }
 }
@@ -157,9 +161,9 @@ struct Stall {
 }
 
 impl Stall {
-    /// Waits before the next call, and says why where it takes long.
-    fn wait(&mut self, again: u32, step: Step, last_error: &LastError, observe: &dyn Fn(Event)) {
-        if again == 0 {
+    /// Waits before the next call, and says why where it takes long; the call before it began at `begun`.
+    fn wait(&mut self, begun: Instant, again: u32, step: Step, last_error: &LastError, observe: &dyn Fn(Event)) {
+        if again == 0 && begun.elapsed() < SLOW_CALL {
             if let (Some(since), Some(_)) = (self.since.take(), self.said.take()) {
                 observe(Event::Resumed { after: since.elapsed() });
             }
@@ -171,11 +175,12 @@ impl Stall {
             }
             return;
         }
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert(begun);
         if self.said.unwrap_or(since).elapsed() >= SAID_AFTER {
             self.said = Some(Instant::now());
             observe(Event::Waiting { step, since: since.elapsed(), cause: last_error.take() });
         }
+        // A call that was only slow is followed by the next at once.
         std::thread::sleep(Duration::from_millis(again.into()).min(LONGEST_WAIT));
     }
 }
