@@ -10,7 +10,7 @@ use merit_runtime::frame::Frame;
 use merit_runtime::kafka::commands::Commands;
 use merit_runtime::kafka::reader::{LastError, Reader};
 use merit_runtime::kafka::topics::Topics;
-use merit_runtime::kafka::{Cluster, ClusterError};
+use merit_runtime::kafka::{Access, Cluster, ClusterError};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::Store;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -59,7 +59,7 @@ impl Application {
         let brokers = brokers.to_owned();
         let text = std::fs::read_to_string(&directory.topology).expect("a topology");
         let topology = merit_topology::parse(&text).expect("a topology that is right");
-        let cluster = Cluster { brokers: brokers.clone(), application: topology.application.clone() };
+        let cluster = Cluster { brokers: brokers.clone(), application: topology.application.clone(), access: Access::default() };
         let layout = Arc::new(Layout::new(&topology, &registered()));
         let topics = Arc::new(Topics::new(&cluster, &layout));
         let folder = TempDir::with_prefix("merit-copies-").expect("a temporary directory");

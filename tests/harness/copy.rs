@@ -13,7 +13,7 @@ use merit_runtime::RuntimeError;
 use merit_runtime::frame::Frame;
 use merit_runtime::kafka::reader::{LastError, Reader};
 use merit_runtime::kafka::topics::{Kept, Topics};
-use merit_runtime::kafka::{Cluster, wire};
+use merit_runtime::kafka::{Access, Cluster, wire};
 use merit_runtime::layout::Layout;
 use merit_runtime::task::{Answered, Outgoing, Publisher, Task};
 use rdkafka::ClientConfig;
@@ -51,7 +51,7 @@ impl ClusterLog {
         let topology = dump::topology(file);
         let layout = Arc::new(Layout::new(&topology, &registered()));
         let application = topology.application;
-        let cluster = Cluster { brokers: kafka.bootstrap().into(), application: application.clone() };
+        let cluster = Cluster { brokers: kafka.bootstrap().into(), application: application.clone(), access: Access::default() };
         let topics = Arc::new(Topics::new(&cluster, &layout));
         make_topics(&cluster, &topics);
         let producer = client(&cluster).set("acks", "all").create().expect("a producer");
@@ -60,7 +60,7 @@ impl ClusterLog {
 
     /// The cluster as Merit names it.
     pub fn cluster(&self) -> Cluster {
-        Cluster { brokers: self.kafka.bootstrap().into(), application: self.application.clone() }
+        Cluster { brokers: self.kafka.bootstrap().into(), application: self.application.clone(), access: Access::default() }
     }
 
     /// Number of a partition.

@@ -7,7 +7,7 @@ use merit_runtime::kafka::commands::Commands;
 use merit_runtime::kafka::reader::{LastError, Reader};
 use merit_runtime::kafka::topics::Topics;
 use merit_runtime::kafka::wire::{self, Read};
-use merit_runtime::kafka::{Cluster, ClusterError, admin};
+use merit_runtime::kafka::{Access, Cluster, ClusterError, admin};
 use merit_runtime::layout::Layout;
 use merit_tests::kafka::Kafka;
 use merit_tests::process::{Call, HANG, merit};
@@ -79,7 +79,7 @@ impl Deployment {
 
     fn cluster(&self) -> (Cluster, Topology, Arc<Layout>, Arc<Topics>) {
         let topology = merit_topology::parse(&text(&repository("topology.toml"))).expect("it is well");
-        let cluster = Cluster { brokers: self.brokers.clone(), application: topology.application.clone() };
+        let cluster = Cluster { brokers: self.brokers.clone(), application: topology.application.clone(), access: Access::default() };
         let layout = Arc::new(Layout::new(&topology, &merit::registry::registered()));
         let topics = Arc::new(Topics::new(&cluster, &layout));
         (cluster, topology, layout, topics)

@@ -45,6 +45,7 @@ codes! {
     /// The call is wrong.
     CALL exits 2 {
         OFFSET_PRUNED "offset_pruned" "the records before an offset were pruned by the retention of their topic", "ask from the first offset that is left; the topic's retention removed what was before it";
+        KAFKA_CONFIG "kafka_config" "the file of --kafka-config cannot be read, or does not say how a cluster is reached", "correct the lines that are named: `name=value`, with the names that librdkafka has for encryption and credentials and those that begin with schema.registry";
         RETENTION_SHORT "retention_short" "a topic would be kept for less than 7 days on a cluster", "give it a retention of 7 days or more in the topology, or none: a copy that was away has to find what it missed";
         LOG_FILE_EXISTS "log_file_exists" "the file that a log is to be written to is there already", "name another one";
         LINEAGE_NOT_NEEDED "lineage_not_needed" "a new lineage was asked for, and nothing differs", "go on as you are: a start takes this directory; where `merit replay` finds a difference before the last checkpoint, restore a backup of before it";

@@ -49,6 +49,17 @@ struct Cli {
     command: Command,
 }
 
+/// Which cluster, and how it is reached.
+#[derive(Args)]
+struct Reach {
+    /// The cluster: brokers to begin with, separated by commas.
+    #[arg(long, value_name = "HOST:PORT,...")]
+    kafka: Option<String>,
+    /// How it and its schema registry are reached: a file of `name=value` lines with librdkafka's names.
+    #[arg(long, value_name = "FILE", requires = "kafka")]
+    kafka_config: Option<PathBuf>,
+}
+
 /// Where the log is and what it is read with.
 #[derive(Args, Clone)]
 struct Place {

@@ -8,18 +8,14 @@ use crate::code;
 use crate::decisions::Streams;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{Place, registry, session};
+use crate::{Place, session};
 use clap::{Args, Subcommand};
 use merit_audit::ParsedLeaf;
 use merit_core::record::{AuditLeaf, Headers, SealedLeaf};
 use merit_core::{Datum, EventTime, Kind};
 use merit_runtime::frame::Frame;
-use merit_runtime::kafka::Cluster;
-use merit_runtime::kafka::topics::Topics;
-use merit_runtime::layout::{Layout, Partition};
+use merit_runtime::layout::Partition;
 use std::fmt::Write;
-use std::path::Path;
-use std::sync::Arc;
 
 #[derive(Subcommand)]
 pub(crate) enum Log {
@@ -31,24 +27,6 @@ pub(crate) enum Log {
     Import(import::Import),
     /// Remove what the retention of topics lets go, and keep a base from which the rest can be computed again.
     Prune(prune::Prune),
-}
-
-/// A log on Kafka.
-struct Broker {
-    cluster: Cluster,
-    layout: Arc<Layout>,
-    topics: Arc<Topics>,
-}
-
-impl Broker {
-    /// That of the topology's application.
-    fn new(brokers: String, topology: Option<&Path>) -> Result<Broker, Failure> {
-        let topology = session::topology(topology)?;
-        let layout = Arc::new(Layout::new(&topology, &registry::registered()));
-        let cluster = Cluster { brokers, application: topology.application };
-        let topics = Arc::new(Topics::new(&cluster, &layout));
-        Ok(Broker { cluster, layout, topics })
-    }
 }
 
 #[derive(Args)]

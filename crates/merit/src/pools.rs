@@ -3,7 +3,8 @@
 use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{Place, session, summary};
+use crate::session::{self, Deployed};
+use crate::{Place, Reach, summary};
 use clap::{ArgGroup, Args, Subcommand};
 use merit_core::record::{CommandRefused, DefinePool, SetQuota};
 use merit_core::{Datum, EventTime, Key, Kind, Payload};
@@ -33,9 +34,8 @@ pub(crate) struct Apply {
     /// The data directory to append to.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Brokers of the cluster to send to.
-    #[arg(long, value_name = "HOST:PORT,...")]
-    kafka: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
     /// A topology file instead of the one that is compiled in.
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
@@ -61,16 +61,18 @@ impl Pools {
         })?;
         let topology = session::topology(apply.topology.as_deref())?;
         let quotas = quotas(&pools);
-        let done = match (apply.data_dir, &apply.kafka) {
+        let done = match (apply.data_dir, session::cluster(&apply.reach, &topology)?) {
             (Some(data_dir), _) => {
                 let place = Place { data_dir, topology: apply.topology };
                 append(&place, &topology, apply.audit_key.as_ref(), &pools)?;
                 "applied"
             }
-            (None, brokers) => {
-                send(brokers.as_deref().unwrap_or_default(), &topology, &pools)?;
+            (None, Some(deployed)) => {
+                send(&deployed, &topology, &pools)?;
                 "sent"
             }
+            // The arguments require one of them.
+            (None, None) => return Err(Failure::new(code::USAGE, "pools are applied to a directory or to a cluster")),
         };
         if out.json {
             out.line(serde_json::json!({ "pools": pools.len(), "quotas": quotas }).to_string())
@@ -99,16 +101,15 @@ fn append(place: &Place, topology: &Topology, audit_key: Option<&PathBuf>, pools
 }
 
 /// Sends to a cluster that has a configuration, which every log begins with.
-fn send(brokers: &str, topology: &Topology, pools: &[Pool]) -> Result<(), Failure> {
-    let (cluster, layout, topics) = session::cluster(brokers, topology);
-    admin::check(&cluster, &topics, topology)?;
-    if InForce::new(&cluster, &topics, &layout, Vec::new())?.configuration()?.epoch.is_empty() {
+fn send(Deployed { cluster, layout, topics }: &Deployed, topology: &Topology, pools: &[Pool]) -> Result<(), Failure> {
+    admin::check(cluster, topics, topology)?;
+    if InForce::new(cluster, topics, layout, Vec::new())?.configuration()?.epoch.is_empty() {
         return Err(ClusterError::NotBegun.into());
     }
-    let mut commands = Commands::new(&cluster, &topics)?;
+    let mut commands = Commands::new(cluster, topics)?;
     let mut payload = Vec::new();
     for pool in pools {
-        define(&layout, pool, |input| {
+        define(layout, pool, |input| {
             payload.clear();
             input.payload.put(&mut payload);
             Ok(commands.send(input.partition, &input.frame(&payload))?)

@@ -3,11 +3,11 @@
 use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{Place, registry, summary};
+use crate::{Place, Reach, registry, summary};
 use merit_audit::Signer;
 use merit_core::Code;
-use merit_runtime::kafka::Cluster;
 use merit_runtime::kafka::topics::Topics;
+use merit_runtime::kafka::{Access, Cluster};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::{self, Store};
 use merit_runtime::{Engine, Options, RuntimeError, key};
@@ -108,12 +108,21 @@ pub(crate) fn open(place: &Place, topology: &Topology, audit_key: Option<&PathBu
     Ok(Engine::open(&place.data_dir, topology, &registry::registered(), signer, options)?)
 }
 
-/// A cluster, and what of a topology lies where on it.
-pub(crate) fn cluster(brokers: &str, topology: &Topology) -> (Cluster, Arc<Layout>, Arc<Topics>) {
-    let cluster = Cluster { brokers: brokers.into(), application: topology.application.clone() };
+/// A cluster, what of a topology is computed there, and what lies where.
+pub(crate) struct Deployed {
+    pub(crate) cluster: Cluster,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) topics: Arc<Topics>,
+}
+
+/// The cluster that a command names, if it names one.
+pub(crate) fn cluster(reach: &Reach, topology: &Topology) -> Result<Option<Deployed>, Failure> {
+    let Some(brokers) = reach.kafka.clone() else { return Ok(None) };
+    let access = reach.kafka_config.as_deref().map_or(Ok(Access::default()), Access::read)?;
+    let cluster = Cluster { brokers, application: topology.application.clone(), access };
     let layout = Layout::new(topology, &registry::registered());
     let topics = Topics::new(&cluster, &layout);
-    (cluster, Arc::new(layout), Arc::new(topics))
+    Ok(Some(Deployed { cluster, layout: Arc::new(layout), topics: Arc::new(topics) }))
 }
 
 /// Opens a directory to read it.

@@ -5,7 +5,7 @@ mod cluster;
 use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{Place, registry, session, summary};
+use crate::{Place, Reach, registry, session, summary};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use merit_runtime::Engine;
 use merit_runtime::embedded::Begun;
@@ -43,13 +43,13 @@ pub(crate) struct Draw {
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("to").required(true).args(["data_dir", "kafka"])))]
+#[command(mut_arg("kafka", |arg| arg.requires("audit_key").conflicts_with_all(["new_lineage", "reason"])))]
 pub(crate) struct Apply {
     /// The data directory whose log a start refuses as `log_differs`.
     #[arg(long, value_name = "DIR", requires_all = ["new_lineage", "reason"])]
     data_dir: Option<PathBuf>,
-    /// Brokers of the cluster that gets the topics and the configuration of the topology.
-    #[arg(long, value_name = "HOST:PORT,...", requires = "audit_key", conflicts_with_all = ["new_lineage", "reason"])]
-    kafka: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
     /// A topology file instead of the one that is compiled in.
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
@@ -106,8 +106,10 @@ impl TopologyCommand {
 impl Apply {
     fn run(self, out: &mut Output) -> Result<(), Failure> {
         let topology = session::topology(self.topology.as_deref())?;
+        if let (Some(deployed), Some(key)) = (session::cluster(&self.reach, &topology)?, &self.audit_key) {
+            return cluster::apply(&topology, deployed, key, self.dry_run, out);
+        }
         match self {
-            Apply { kafka: Some(brokers), audit_key: Some(key), dry_run, .. } => cluster::apply(&topology, &brokers, &key, dry_run, out),
             Apply { data_dir: Some(data_dir), new_lineage: Some(partition), reason: Some(reason), topology: file, audit_key, .. } => {
                 let place = Place { data_dir, topology: file };
                 begin_lineage(&place, &topology, audit_key.as_ref(), &partition, &reason, out)

@@ -1,5 +1,6 @@
 //! What Merit asks of librdkafka, by role.
 
+use super::access::Access;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct Cluster {
     pub brokers: String,
     /// `application` of the topology: the consumer group, and what the names of its own topics begin with.
     pub application: String,
+    /// How it is reached.
+    pub access: Access,
 }
 
 /// What a client does.
@@ -50,6 +53,7 @@ impl Cluster {
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Warning);
         config.set("bootstrap.servers", &self.brokers);
+        self.access.tell(&mut config);
         config.set("client.id", &self.application);
         // A broker that is back is found again at once.
         config.set("reconnect.backoff.max.ms", "1000");

@@ -3,10 +3,19 @@
 use crate::code;
 use merit_core::Code;
 use rdkafka::error::KafkaError;
+use std::path::PathBuf;
 
 /// A failure of a cluster, or a refusal to go on with it.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
+    /// The file that says how the cluster is reached is wrong.
+    #[error("{} does not say how the cluster is reached: {}", path.display(), first(problems))]
+    Access {
+        /// The file.
+        path: PathBuf,
+        /// One line each.
+        problems: Vec<String>,
+    },
     /// A call failed for good.
     #[error("could not {attempt}: {cause}")]
     Call {
@@ -122,6 +131,7 @@ impl ClusterError {
     /// Its code, which says what a person can do about it.
     pub fn code(&self) -> &'static Code {
         match self {
+            ClusterError::Access { .. } => code::KAFKA_CONFIG,
             ClusterError::Call { .. } => code::CLUSTER_FAILED,
             ClusterError::OffsetGone { .. } => code::CLUSTER_OFFSET_GONE,
             ClusterError::PartitionMissing { .. } => code::CLUSTER_PARTITION_MISSING,
@@ -142,7 +152,9 @@ impl ClusterError {
     /// What is known beside the message.
     pub fn detail(&self) -> Option<String> {
         match self {
-            ClusterError::Differs { differences } | ClusterError::PartitionsDiffer { differences } => Some(differences.join("\n")),
+            ClusterError::Differs { differences: lines }
+            | ClusterError::PartitionsDiffer { differences: lines }
+            | ClusterError::Access { problems: lines, .. } => Some(lines.join("\n")),
             _ => None,
         }
     }
@@ -157,5 +169,12 @@ fn counted(differences: &[String]) -> String {
     match differences {
         [one] => one.clone(),
         many => format!("{} differences", many.len()),
+    }
+}
+
+fn first(problems: &[String]) -> String {
+    match problems {
+        [one] => one.clone(),
+        many => format!("{} problems", many.len()),
     }
 }

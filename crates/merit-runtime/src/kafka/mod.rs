@@ -1,11 +1,12 @@
 //! The shell on Apache Kafka: the copy of [`crate::copy`] over transactions, a consumer group and changelogs.
 //!
-//! Read in this order: [`wire`] (a record as a message), [`client`] (what is asked of librdkafka), [`topics`] (what lies where),
+//! Read in this order: [`wire`] (a record as a message), [`access`] and [`client`] (what is asked of librdkafka), [`topics`] (what lies where),
 //! [`reader`] (partitions from a position on), [`member`] (which tasks are this copy's), [`producer`] (transactions), [`connection`]
 //! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it). Beside the copies: [`admin`] and
 //! [`settings`] (topics are made and compared), [`in_force`] and [`append`] (configurations are found and appended), [`commands`]
 //! (what is sent by itself), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what services work with).
 
+mod access;
 pub mod admin;
 pub mod append;
 mod client;
@@ -27,6 +28,7 @@ pub mod topics;
 pub mod wire;
 pub mod worker;
 
+pub use access::Access;
 pub use client::Cluster;
 pub use error::ClusterError;
 pub use mirror::Mirror;

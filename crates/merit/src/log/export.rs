@@ -1,10 +1,10 @@
 //! `merit log export`: a log copied, at its offsets.
 
-use super::Broker;
 use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{Place, session};
+use crate::session::{self, Deployed};
+use crate::{Place, Reach};
 use clap::Args;
 use merit_runtime::archive;
 use merit_runtime::kafka::{Mirror, mirror};
@@ -17,9 +17,8 @@ use std::sync::Arc;
 #[derive(Args)]
 #[command(after_help = "From Kafka: --kafka with --data-dir or --output. From a directory: --data-dir with --output.")]
 pub(crate) struct Export {
-    /// Copy the log on Kafka: brokers to begin with, separated by commas.
-    #[arg(long, value_name = "HOST:PORT")]
-    kafka: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
     /// The directory: with --kafka the one to copy into, made where there is none and brought up to date where there is one.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -33,11 +32,12 @@ pub(crate) struct Export {
 
 impl Export {
     pub(super) fn run(self, out: &mut Output) -> Result<(), Failure> {
-        let Export { kafka, data_dir, output, topology } = self;
-        let place = |data_dir| Place { data_dir, topology: topology.clone() };
-        match (kafka, data_dir, output) {
-            (Some(brokers), Some(data_dir), None) => into_directory(&Broker::new(brokers, topology.as_deref())?, &place(data_dir), out),
-            (Some(brokers), None, Some(file)) => into_file(&Broker::new(brokers, topology.as_deref())?, &file, out),
+        let Export { reach, data_dir, output, topology } = self;
+        let deployed = session::cluster(&reach, &session::topology(topology.as_deref())?)?;
+        let place = |data_dir| Place { data_dir, topology };
+        match (deployed, data_dir, output) {
+            (Some(deployed), Some(data_dir), None) => into_directory(&deployed, &place(data_dir), out),
+            (Some(deployed), None, Some(file)) => into_file(&deployed, &file, out),
             (None, Some(data_dir), Some(file)) => of_directory(&place(data_dir), &file, out),
             _ => Err(Failure::new(code::USAGE, "an export has one log to copy and one place to copy it to")
                 .because("--kafka HOST:PORT with --data-dir DIR or --output FILE, or --data-dir DIR with --output FILE")),
@@ -45,9 +45,9 @@ impl Export {
     }
 }
 
-fn into_directory(broker: &Broker, place: &Place, out: &mut Output) -> Result<(), Failure> {
+fn into_directory(deployed: &Deployed, place: &Place, out: &mut Output) -> Result<(), Failure> {
     session::refuse_in_use(place)?;
-    let Broker { cluster, layout, topics } = broker;
+    let Deployed { cluster, layout, topics } = deployed;
     // A cluster that is not there leaves no directory behind.
     mirror::reach(cluster, topics)?;
     let store = Arc::new(Store::open(&place.data_dir, Sync::Disk)?);
@@ -74,8 +74,8 @@ fn tell(store: &Store, layout: &Layout, directory: &Path, out: &mut Output) -> R
     out.line("every command that reads a directory reads it; the same export once more brings it up to date")
 }
 
-fn into_file(broker: &Broker, file: &Path, out: &mut Output) -> Result<(), Failure> {
-    let Broker { cluster, layout, topics } = broker;
+fn into_file(deployed: &Deployed, file: &Path, out: &mut Output) -> Result<(), Failure> {
+    let Deployed { cluster, layout, topics } = deployed;
     mirror::export(cluster, layout, topics, file, |done, of| out.progress(&format!("{done} of {of} offsets copied")))?;
     told(file, out)
 }

@@ -1,29 +1,30 @@
 //! `merit log import`: a log brought back, at its offsets.
 
-use super::Broker;
 use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{registry, session};
+use crate::session::{self, Deployed};
+use crate::{Reach, registry};
 use clap::Args;
 use merit_runtime::archive;
 use merit_runtime::kafka::restore::{self, Log, Restored};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::Store;
+use merit_topology::Topology;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
-#[command(after_help = "Of a file: FILE with --data-dir or --kafka. Of a directory: --data-dir with --kafka.")]
+#[command(after_help = "Of a file: FILE with --data-dir or --kafka. Of a directory: --data-dir with --kafka. Topics \
+    that are written into have to be there, and empty.")]
 pub(crate) struct Import {
     /// A file that `merit log export` made.
     file: Option<PathBuf>,
     /// The directory: with FILE the one to make, with --kafka the one that holds the log.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Write the log to Kafka, into topics that are there and empty: brokers to begin with, separated by commas.
-    #[arg(long, value_name = "HOST:PORT")]
-    kafka: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
     /// A topology file instead of the one that is compiled in.
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
@@ -31,22 +32,19 @@ pub(crate) struct Import {
 
 impl Import {
     pub(super) fn run(self, out: &mut Output) -> Result<(), Failure> {
-        let topology = self.topology.as_deref();
-        match (self.file, self.data_dir, self.kafka) {
-            (Some(file), Some(data_dir), None) => into_directory(&file, &data_dir, topology, out),
-            (Some(file), None, Some(brokers)) => onto(&Broker::new(brokers, topology)?, &Log::File(&file), out),
-            (None, Some(data_dir), Some(brokers)) => {
-                let broker = Broker::new(brokers, topology)?;
-                onto(&broker, &Log::Directory(&Store::open_to_read(&data_dir)?), out)
-            }
+        let topology = session::topology(self.topology.as_deref())?;
+        match (self.file, self.data_dir, session::cluster(&self.reach, &topology)?) {
+            (Some(file), Some(data_dir), None) => into_directory(&file, &data_dir, &topology, out),
+            (Some(file), None, Some(deployed)) => onto(&deployed, &Log::File(&file), out),
+            (None, Some(data_dir), Some(deployed)) => onto(&deployed, &Log::Directory(&Store::open_to_read(&data_dir)?), out),
             _ => Err(Failure::new(code::USAGE, "an import has one log to read and one place to write it to")
                 .because("FILE with --data-dir DIR or --kafka HOST:PORT, or --data-dir DIR with --kafka HOST:PORT")),
         }
     }
 }
 
-fn into_directory(file: &Path, data_dir: &Path, topology: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
-    let layout = Layout::new(&session::topology(topology)?, &registry::registered());
+fn into_directory(file: &Path, data_dir: &Path, topology: &Topology, out: &mut Output) -> Result<(), Failure> {
+    let layout = Layout::new(topology, &registry::registered());
     archive::import(file, data_dir, &layout, |bytes| out.progress(&format!("{} MB copied", bytes / 1_000_000)))?;
     out.progress("");
     let store = Store::open_to_read(data_dir)?;
@@ -68,8 +66,8 @@ fn into_directory(file: &Path, data_dir: &Path, topology: Option<&Path>, out: &m
     }
 }
 
-fn onto(broker: &Broker, log: &Log<'_>, out: &mut Output) -> Result<(), Failure> {
-    let Broker { cluster, layout, topics } = broker;
+fn onto(deployed: &Deployed, log: &Log<'_>, out: &mut Output) -> Result<(), Failure> {
+    let Deployed { cluster, layout, topics } = deployed;
     let progress = |records: u64| out.progress(&format!("{records} records written"));
     let Restored { records, gaps, goes_on } = restore::import(log, cluster, layout, topics, progress)?;
     out.progress("");

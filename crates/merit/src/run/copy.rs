@@ -4,7 +4,7 @@ use super::services::{Addresses, Services};
 use super::{Behind, Follower, Pipeline, Run};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::session;
+use crate::session::{self, Deployed};
 use merit_audit::Signer;
 use merit_core::Datum;
 use merit_core::record::ConfigEpoch;
@@ -31,22 +31,19 @@ use tracing::{info, warn};
 const INSTANCE: &str = "instance";
 
 impl Run {
-    pub(super) fn run_copy(self, brokers: &str, out: &mut Output) -> Result<(), Failure> {
-        session::refuse_in_use(&self.place)?;
-        let addresses = Addresses::from_environment()?;
-        let topology = session::topology(self.place.topology.as_deref())?;
+    pub(super) fn run_copy(self, deployed: Deployed, addresses: Addresses, topology: &Topology, out: &mut Output) -> Result<(), Failure> {
         super::diary::begin(out.json);
         let health = Arc::new(Health::default());
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), LOGIC_VERSION));
         let services = Services::start(&health, &metrics, &addresses)?;
-        let (cluster, layout, topics) = session::cluster(brokers, &topology);
-        admin::check(&cluster, &topics, &topology)?;
+        let Deployed { cluster, layout, topics } = deployed;
+        admin::check(&cluster, &topics, topology)?;
         let signer = Signer::new(&topology.key_name, &key::read(&session::key_path(&self.place, self.audit_key.as_ref()))?);
-        let in_force = in_force(&cluster, &topics, &layout, &topology, &signer)?;
+        let in_force = in_force(&cluster, &topics, &layout, topology, &signer)?;
         let store = Arc::new(Store::open(&self.place.data_dir, Sync::System)?);
         let instance = instance(&self.place.data_dir)?;
         let mut mirror = Mirror::open(&cluster, &layout, &topics, &store)?;
-        info!(instance, brokers, "joins the group");
+        info!(instance, brokers = cluster.brokers, "joins the group");
         let parts = worker::Parts {
             cluster: cluster.clone(),
             instance,

@@ -8,7 +8,7 @@ mod services;
 use crate::code;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{Place, pools, session};
+use crate::{Place, Reach, pools, session};
 use clap::Args;
 use merit_gateway::api::{App, Calls};
 use merit_gateway::model::Fold;
@@ -34,26 +34,26 @@ use tracing::info;
 const FOLD_AHEAD: usize = 64;
 
 #[derive(Args)]
+#[command(after_help = "With --kafka it is one of the copies that share the work on a cluster; without, the log is in the data directory.")]
 pub(crate) struct Run {
     #[command(flatten)]
     place: Place,
     /// The emitter key; made at DIR/audit.key by default.
     #[arg(long, value_name = "FILE")]
     audit_key: Option<PathBuf>,
-    /// Brokers of the cluster that this is one of the copies on; without it the log is in the data directory.
-    #[arg(long, value_name = "HOST:PORT,...")]
-    kafka: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 impl Run {
-    pub(crate) fn run(mut self, out: &mut Output) -> Result<(), Failure> {
-        if let Some(brokers) = self.kafka.take() {
-            return self.run_copy(&brokers, out);
-        }
+    pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         session::refuse_in_use(&self.place)?;
         let addresses = Addresses::from_environment()?;
-        let policy = policy::from_environment()?;
         let topology = session::topology(self.place.topology.as_deref())?;
+        if let Some(deployed) = session::cluster(&self.reach, &topology)? {
+            return self.run_copy(deployed, addresses, &topology, out);
+        }
+        let policy = policy::from_environment()?;
         diary::begin(out.json);
         let health = Arc::new(Health::default());
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), LOGIC_VERSION));

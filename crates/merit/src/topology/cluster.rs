@@ -2,8 +2,9 @@
 
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::pools;
 use crate::run::policy::{self, Policy};
-use crate::{pools, session};
+use crate::session::Deployed;
 use merit_audit::Signer;
 use merit_core::record::ConfigEpoch;
 use merit_core::{Datum, Key, Kind, Payload};
@@ -23,9 +24,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Gives a cluster what a topology says, and tells what that changed.
-pub(super) fn apply(topology: &Topology, brokers: &str, audit_key: &Path, dry_run: bool, out: &mut Output) -> Result<(), Failure> {
+pub(super) fn apply(topology: &Topology, deployed: Deployed, audit_key: &Path, dry_run: bool, out: &mut Output) -> Result<(), Failure> {
     let policy = policy::from_environment()?;
-    let (cluster, layout, topics) = session::cluster(brokers, topology);
+    let Deployed { cluster, layout, topics } = deployed;
     let plan = admin::plan(&cluster, &topics, topology)?;
     let deployment = Deployment { topology, audit_key, dry_run, policy, cluster, layout, topics: Arc::clone(&topics) };
     // Before anything is changed: what is refused leaves everything as it was.
