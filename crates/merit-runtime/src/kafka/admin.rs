@@ -1,7 +1,7 @@
 //! The topics of a cluster against those that are wanted: what differs, what a start refuses, and what is made and mended.
 
 use super::client::{CALL, Cluster, Role};
-use super::error::ClusterError;
+use super::error::{ClusterError, patiently};
 use super::reader::LastError;
 use super::settings::{self, Setting};
 use super::topics::Topics;
@@ -196,7 +196,7 @@ impl Admin {
         let (brokers, found) = self.topics()?;
         let wanted = topics.wanted();
         let names: Vec<&str> = wanted.iter().map(|topic| topic.name.as_str()).filter(|name| found.contains_key(*name)).collect();
-        let mut values = self.settings(&names)?;
+        let mut values = patiently(|| self.settings(&names))?;
         let compared = wanted.into_iter().map(|topic| {
             let there = found.get(&topic.name);
             let replication = there.map_or_else(|| settings::replication(brokers), |there| there.replication);
@@ -225,11 +225,14 @@ impl Admin {
     /// How many brokers there are, and every topic.
     fn topics(&self) -> Result<(u32, BTreeMap<String, Found>), ClusterError> {
         let attempt = "ask the cluster for its topics";
-        let metadata = self.asking.client().fetch_metadata(None, CALL).map_err(|error| {
-            self.asking.poll(Duration::from_millis(20));
-            let cause = self.asking.context().0.take().unwrap_or_else(|| error.to_string());
-            ClusterError::Call { attempt, cause }
-        })?;
+        let asked = || {
+            self.asking.client().fetch_metadata(None, CALL).map_err(|error| {
+                self.asking.poll(Duration::from_millis(20));
+                let cause = self.asking.context().0.take().unwrap_or_else(|| error.to_string());
+                ClusterError::Call { attempt, cause }
+            })
+        };
+        let metadata = patiently(asked)?;
         let of = |topic: &rdkafka::metadata::MetadataTopic| {
             let replication = topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
             (topic.name().to_owned(), Found { partitions: topic.partitions().len() as u32, replication: replication as u32 })
@@ -282,8 +285,9 @@ impl Admin {
     }
 }
 
+/// A cluster under load takes its time to make topics, and a request that came too late is none that failed.
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(CALL)).operation_timeout(Some(CALL))
+    AdminOptions::new().request_timeout(Some(CALL * 3)).operation_timeout(Some(CALL * 3))
 }
 
 /// Waits for a call; librdkafka bounds it.

@@ -4,6 +4,13 @@ use crate::code;
 use merit_core::Code;
 use rdkafka::error::KafkaError;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long a call is made again, how often at least, and the time between two. An attempt lasts up to [`super::client::CALL`], and
+/// a process that was held meanwhile has had none.
+const PATIENCE: Duration = Duration::from_secs(15);
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A failure of a cluster, or a refusal to go on with it.
 #[derive(Debug, thiserror::Error)]
@@ -159,9 +166,26 @@ impl ClusterError {
         }
     }
 
+    /// Whether the same call may succeed later: brokers come and go.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, ClusterError::Call { .. })
+    }
+
     /// What a failed call says.
     pub(super) fn call(attempt: &'static str) -> impl Fn(KafkaError) -> ClusterError {
         move |error| ClusterError::Call { attempt, cause: error.to_string() }
+    }
+}
+
+/// Makes a call again while that may help, for a time.
+pub(super) fn patiently<T>(mut call: impl FnMut() -> Result<T, ClusterError>) -> Result<T, ClusterError> {
+    let (begun, mut attempts) = (Instant::now(), 0);
+    loop {
+        attempts += 1;
+        match call() {
+            Err(error) if error.is_passing() && (attempts < ATTEMPTS || begun.elapsed() < PATIENCE) => std::thread::sleep(PAUSE),
+            done => return done,
+        }
     }
 }
 

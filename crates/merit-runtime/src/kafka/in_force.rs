@@ -1,7 +1,7 @@
 //! What is in force on a cluster: the last checkpoint of a task, as its changelog has it, and the inputs behind that.
 
 use super::client::Cluster;
-use super::error::ClusterError;
+use super::error::{ClusterError, patiently};
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
 use super::wire::{self, Read};
@@ -123,14 +123,15 @@ impl InForce {
         if self.absent.iter().any(|absent| absent == topic) {
             return Ok(());
         }
-        let end = self.reader.end(partition)?;
-        let mut next = from.max(self.reader.start(partition)?);
+        let end = patiently(|| self.reader.end(partition))?;
+        let mut next = from.max(patiently(|| self.reader.start(partition))?);
         let mut moved = Instant::now();
         while next < end {
-            match self.reader.read(partition, next, end, MESSAGES, |_, message| each(message))? {
-                Some(behind) => (next, moved) = (behind, Instant::now()),
-                None if moved.elapsed() < STILL => thread::sleep(Duration::from_millis(2)),
-                None => {
+            match self.reader.read(partition, next, end, MESSAGES, |_, message| each(message)) {
+                Ok(Some(behind)) => (next, moved) = (behind, Instant::now()),
+                Err(error) if !error.is_passing() => return Err(error),
+                _ if moved.elapsed() < STILL => thread::sleep(Duration::from_millis(2)),
+                _ => {
                     let cause = self.last_error.take().unwrap_or_else(|| "nothing comes, and an open transaction does not end".into());
                     return Err(ClusterError::Call { attempt: "read what is in force", cause: format!("{topic}/{number}: {cause}") });
                 }

@@ -4,7 +4,7 @@
 //! keeps beside the log how far the group had come ([`Processed`]), which tells what must be in it and what cannot be.
 
 use super::client::Cluster;
-use super::error::ClusterError;
+use super::error::{ClusterError, patiently};
 use super::gathered::Gathered;
 use super::group::Group;
 use super::reader::{LastError, Reader};
@@ -66,7 +66,7 @@ impl Source {
 
     /// The log that it is, as a directory names it.
     pub(super) fn name(&self, cluster: &Cluster) -> Result<Mirrored, ClusterError> {
-        Ok(Mirrored { cluster: self.reader.cluster_id()?, application: cluster.application.clone() })
+        Ok(Mirrored { cluster: patiently(|| self.reader.cluster_id())?, application: cluster.application.clone() })
     }
 
     /// Copies all that the log holds as it is called. `progress` is told how many offsets were passed, and of how many.
@@ -74,7 +74,7 @@ impl Source {
         // Asked for before the ends: what these inputs led to lies before them.
         let from = self.group.processed(&self.inputs)?;
         let partitions = 0..self.layout.partitions.len();
-        let ends = partitions.clone().map(|at| self.reader.end(at)).collect::<Result<Vec<u64>, ClusterError>>()?;
+        let ends = partitions.clone().map(|at| patiently(|| self.reader.end(at))).collect::<Result<Vec<u64>, ClusterError>>()?;
         let left = |gathered: &Gathered| ends.iter().enumerate().map(|(at, end)| end.saturating_sub(gathered.next(at))).sum::<u64>();
         let of = left(&self.gathered);
         let mut moved = Instant::now();
@@ -106,9 +106,11 @@ impl Source {
     fn read_towards(&mut self, at: usize, end: u64) -> Result<(), ClusterError> {
         let Source { reader, gathered, .. } = self;
         let from = gathered.next(at);
-        let read = reader.read(at, from, end, TURN, |offset, message| gathered.take(at, offset, &wire::read(message)))?;
-        if let Some(next) = read {
-            gathered.pass(at, next.min(end));
+        match reader.read(at, from, end, TURN, |offset, message| gathered.take(at, offset, &wire::read(message))) {
+            Ok(Some(next)) => gathered.pass(at, next.min(end)),
+            Ok(None) => {}
+            Err(error) if error.is_passing() => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -149,8 +151,8 @@ impl Source {
 /// Fails where the cluster does not answer, or has not every partition.
 pub fn reach(cluster: &Cluster, topics: &Arc<Topics>) -> Result<(), RuntimeError> {
     let reader = Reader::new(cluster, topics, &LastError::default())?;
-    reader.cluster_id()?;
-    Ok((0..topics.logs()).try_for_each(|at| reader.end(at).map(drop))?)
+    patiently(|| reader.cluster_id())?;
+    Ok((0..topics.logs()).try_for_each(|at| patiently(|| reader.end(at)).map(drop))?)
 }
 
 /// Copies the log of a cluster, as it is now, into a file that is not there yet. `progress` is told how many offsets were passed, and of how many.
@@ -236,7 +238,7 @@ impl Mirror {
 
     /// Offset behind the last record of a partition.
     pub(super) fn end_of(&self, partition: usize) -> Result<u64, ClusterError> {
-        self.source.reader.end(partition)
+        patiently(|| self.source.reader.end(partition))
     }
 
     /// What librdkafka had to say last, once: told where nothing else moves.

@@ -196,7 +196,10 @@ impl Reader {
                 Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable) if begun.elapsed() < CALL => {
                     std::thread::sleep(NO_LEADER);
                 }
-                _ => return Err(ClusterError::call("ask for the ends of a partition")(error)),
+                _ => {
+                    consumer.context().last_error.set(&error, "asking for the ends of a partition");
+                    return Err(ClusterError::call("ask for the ends of a partition")(error));
+                }
             }
         }
     }

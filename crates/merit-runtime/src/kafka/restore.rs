@@ -4,7 +4,7 @@
 //! message got; another than is due ends the import.
 
 use super::client::{Cluster, Role};
-use super::error::ClusterError;
+use super::error::{ClusterError, patiently};
 use super::group::Group;
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
@@ -62,9 +62,9 @@ pub fn import(
 ) -> Result<Restored, RuntimeError> {
     let processed = log.processed(layout)?;
     let reader = Reader::new(cluster, topics, &LastError::default())?;
-    reader.cluster_id()?;
+    patiently(|| reader.cluster_id())?;
     for at in 0..topics.logs() {
-        if reader.end(at)? > 0 {
+        if patiently(|| reader.end(at))? > 0 {
             let (topic, partition) = topics.place(at);
             return Err(ClusterError::TopicNotEmpty { topic: topic.into(), partition }.into());
         }
