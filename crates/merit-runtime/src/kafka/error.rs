@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 /// How long a call is made again, how often at least, and the time between two. An attempt lasts up to [`super::client::CALL`], and
 /// a process that was held meanwhile has had none.
-const PATIENCE: Duration = Duration::from_secs(15);
-const ATTEMPTS: u32 = 3;
+const PATIENCE: Duration = Duration::from_secs(10);
+const ATTEMPTS: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A failure of a cluster, or a refusal to go on with it.
@@ -166,9 +166,9 @@ impl ClusterError {
         }
     }
 
-    /// Whether the same call may succeed later: brokers come and go.
+    /// Whether the same call may succeed later: brokers come and go, and do not all know of a new topic at once.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self, ClusterError::Call { .. })
+        matches!(self, ClusterError::Call { .. } | ClusterError::PartitionMissing { .. })
     }
 
     /// What a failed call says.
