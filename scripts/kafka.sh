@@ -120,7 +120,7 @@ become() {
     cd "$folder/broker-$1"
     local options=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Dlog4j2.configurationFile="$log4j" -cp "$jars/*")
     [ -f data/meta.properties ] || java -Xmx64m "${options[@]}" kafka.tools.StorageTool format -t "$identity" -c server.properties
-    exec setsid java -Xmx256m -XX:+ExitOnOutOfMemoryError "${options[@]}" kafka.Kafka "$PWD/server.properties" 9>&-
+    exec setsid java ${KAFKA_HEAP_OPTS:--Xmx256m} -XX:+ExitOnOutOfMemoryError "${options[@]}" kafka.Kafka "$PWD/server.properties" 9>&-
 }
 
 start() {

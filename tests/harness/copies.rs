@@ -135,9 +135,23 @@ impl Application {
     pub fn report(&self, report: &EvalReport<'_>) -> Sent {
         let mut payload = Vec::new();
         report.put(&mut payload);
+        self.encoded(report.agent_id.into(), report.timestamp, payload)
+    }
+
+    /// The encoding of a report on its way.
+    pub fn encoded(&self, agent: String, received_at: EventTime, payload: Vec<u8>) -> Sent {
         let first = self.layout.tasks[0].input;
-        let partition = first + Key::new(report.agent_id).partition(self.layout.report_partitions) as usize;
-        Sent { partition, key: report.agent_id.into(), kind: Kind::EvalReport as u32, time: report.timestamp, payload }
+        let partition = first + Key::new(&agent).partition(self.layout.report_partitions) as usize;
+        Sent { partition, key: agent, kind: Kind::EvalReport as u32, time: received_at, payload }
+    }
+
+    /// Sends many records to a cluster where nothing fails.
+    pub fn fill(&self, records: impl Iterator<Item = Sent>) {
+        let mut commands = Commands::new(&self.cluster, &self.topics).expect("a producer");
+        for sent in records {
+            commands.send(sent.partition, &sent.frame()).expect("the broker takes it");
+        }
+        commands.flush(HANG).expect("all arrives");
     }
 
     /// A Tick for every partition of reports and for the ledger.
@@ -175,13 +189,13 @@ impl Application {
 
     /// Waits until everything that was sent was consumed, with all that followed from it.
     pub fn wait_drained(&self) {
-        let begun = Instant::now();
+        let (begun, mut look) = (Instant::now(), self.look());
         let mut waits = "nothing".to_owned();
         // What a task wrote behind its own look at an input is found by the second look.
         let mut quiet = 0;
         while quiet < 2 {
             assert!(begun.elapsed() < HANG, "copies do not come to an end: {waits}");
-            match self.left() {
+            match look.left() {
                 None => quiet += 1,
                 Some(left) => (quiet, waits) = (0, left),
             }
@@ -191,21 +205,34 @@ impl Application {
 
     /// Waits until every report that was sent was consumed; looks more often, and once.
     pub fn wait_consumed(&self) {
-        let begun = Instant::now();
-        while self.left().is_some() {
+        let (begun, mut look) = (Instant::now(), self.look());
+        while look.left().is_some() {
             assert!(begun.elapsed() < HANG, "a copy does not come to an end");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// An input that is not consumed to its end.
-    fn left(&self) -> Option<String> {
+    fn look(&self) -> Look<'_> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers).set("group.id", &self.cluster.application).set("isolation.level", "read_committed");
-        let group: BaseConsumer = config.create().expect("a consumer");
-        let mut reader = Reader::new(&self.cluster, &self.topics, &LastError::default()).expect("a reader");
-        for task in &self.layout.tasks {
-            let (topic, partition) = self.topics.place(task.input);
+        let reader = Reader::new(&self.cluster, &self.topics, &LastError::default()).expect("a reader");
+        Look { application: self, group: config.create().expect("a consumer"), reader }
+    }
+}
+
+/// How far a group has come, seen from outside.
+struct Look<'a> {
+    application: &'a Application,
+    group: BaseConsumer,
+    reader: Reader,
+}
+
+impl Look<'_> {
+    /// An input that is not consumed to its end.
+    fn left(&mut self) -> Option<String> {
+        let Look { application: Application { layout, topics, .. }, group, reader } = self;
+        for task in &layout.tasks {
+            let (topic, partition) = topics.place(task.input);
             let mut list = TopicPartitionList::new();
             list.add_partition(topic, partition);
             let Ok(committed) = group.committed_offsets(list, Duration::from_secs(5)) else { return Some("a broker".into()) };
@@ -239,6 +266,11 @@ impl Sent {
 impl Copy {
     fn running(&self) -> &Running {
         self.running.as_ref().expect("it runs until it is taken")
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.running().id()
     }
 
     fn signal(&self, signal: Signal) {

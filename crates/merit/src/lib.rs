@@ -4,7 +4,7 @@
 
 mod audit;
 mod backup;
-mod bench;
+pub mod bench;
 pub mod code;
 mod decisions;
 mod explain;

@@ -3,6 +3,7 @@
 use super::client::Cluster;
 use super::connection::Connection;
 use super::disk::Disk;
+use super::error::ClusterError;
 use super::reader::LastError;
 use crate::RuntimeError;
 use crate::copy::{self, Bounds, Place, Setup, Step, Stop};
@@ -22,6 +23,10 @@ const SAID_AFTER: Duration = Duration::from_secs(5);
 
 /// A call that takes longer is no progress: its client waited for a broker.
 const SLOW_CALL: Duration = Duration::from_secs(1);
+
+/// How long a copy that was told to end waits for a cluster that does not move: less than the 30 s after which those that end
+/// processes lose their patience.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The longest that a call waits before it is made again.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
@@ -142,11 +147,18 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
             Poll::Ready(stopped) => {
                 return match stopped {
                     Stop::Clean => Ok(()),
-                    Stop::Fenced => Err(super::ClusterError::Fenced { instance }.into()),
+                    Stop::Fenced => Err(ClusterError::Fenced { instance }.into()),
                     Stop::Task(_, error) | Stop::Failed(error) => Err(store.cause(error)),
                 };
             }
-            Poll::Pending => stall.wait(begun, again.get(), step.get(), &last_error, &*observe),
+            Poll::Pending => {
+                stall.wait(begun, again.get(), step.get(), &last_error, &*observe);
+                if stopping.get() && stall.since.is_some_and(|since| since.elapsed() > STOP_PATIENCE) {
+                    let cause = stall.cause.take().unwrap_or_else(|| "Kafka says nothing".into());
+                    let attempt = "end cleanly; what was not committed is computed again by whoever takes the tasks over";
+                    return Err(ClusterError::Call { attempt, cause }.into());
+                }
+            }
         }
     }
 }
@@ -158,12 +170,15 @@ struct Stall {
     said: Option<Instant>,
     /// When trouble was last asked for.
     asked: Option<Instant>,
+    /// What Kafka said last of it.
+    cause: Option<String>,
 }
 
 impl Stall {
     /// Waits before the next call, and says why where it takes long; the call before it began at `begun`.
     fn wait(&mut self, begun: Instant, again: u32, step: Step, last_error: &LastError, observe: &dyn Fn(Event)) {
         if again == 0 && begun.elapsed() < SLOW_CALL {
+            self.cause = None;
             if let (Some(since), Some(_)) = (self.since.take(), self.said.take()) {
                 observe(Event::Resumed { after: since.elapsed() });
             }
@@ -178,7 +193,8 @@ impl Stall {
         let since = *self.since.get_or_insert(begun);
         if self.said.unwrap_or(since).elapsed() >= SAID_AFTER {
             self.said = Some(Instant::now());
-            observe(Event::Waiting { step, since: since.elapsed(), cause: last_error.take() });
+            self.cause = last_error.take().or(self.cause.take());
+            observe(Event::Waiting { step, since: since.elapsed(), cause: self.cause.clone() });
         }
         // A call that was only slow is followed by the next at once.
         std::thread::sleep(Duration::from_millis(again.into()).min(LONGEST_WAIT));

@@ -18,7 +18,7 @@ pub(super) const CHUNK: u64 = 1_000;
 
 /// How reports reach the pipeline.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     /// Lines of JSON, as `POST /eval/submit` takes them.
     Json,
     /// Encodings of EvalReport.
@@ -27,11 +27,12 @@ pub(super) enum Format {
 
 /// One report.
 #[derive(Clone, Copy)]
-struct Report {
+pub struct Report {
     number: u64,
     agent: u64,
     group: u64,
-    time: EventTime,
+    /// When it was made.
+    pub time: EventTime,
     metrics: [Metric<'static>; 3],
 }
 
@@ -42,8 +43,8 @@ fn mix(number: u64) -> u64 {
     number ^ number >> 31
 }
 
-/// 2 % come up to 8.7 minutes late; 98 % succeed; an agent's rating moves every 36 h; a task takes 11 to 91 s, most of them few.
-fn report(number: u64, agents: u64) -> Report {
+/// The report of a number, about one of so many agents: 2 % come up to 8.7 minutes late; 98 % succeed; an agent's rating moves every 36 h; a task takes 11 to 91 s, most of them few.
+pub fn report(number: u64, agents: u64) -> Report {
     let draw = mix(number);
     let late = if number % 50 == 7 { (draw >> 1 & 0x7_ffff) as i64 } else { 0 };
     let time = EventTime(START + (number * STEP / 10) as i64 - late);
@@ -60,6 +61,19 @@ fn report(number: u64, agents: u64) -> Report {
 }
 
 impl Report {
+    /// Its agent.
+    pub fn agent(&self) -> String {
+        format!("agent-{:06}", self.agent)
+    }
+
+    /// Appends its body.
+    pub fn write(&self, format: Format, out: &mut Vec<u8>) {
+        match format {
+            Format::Json => self.write_json(out),
+            Format::Avro => self.write_avro(out),
+        }
+    }
+
     fn write_json(&self, out: &mut Vec<u8>) {
         let Report { number, agent, group, time, metrics: [success, rating, latency] } = self;
         // Writing to a Vec cannot fail.
@@ -72,7 +86,7 @@ impl Report {
     }
 
     fn write_avro(&self, out: &mut Vec<u8>) {
-        let (id, agent_id) = (format!("report-{:010}", self.number), format!("agent-{:06}", self.agent));
+        let (id, agent_id) = (format!("report-{:010}", self.number), self.agent());
         let group = format!("G{:04}", self.group);
         let tags = [Tag { name: "group", value: &group }, Tag { name: "type", value: "TXT_2_IMG" }];
         EvalReport {
@@ -103,11 +117,7 @@ impl Bodies {
         self.bytes.clear();
         self.ends.clear();
         for number in numbers {
-            let report = report(number, agents);
-            match format {
-                Format::Json => report.write_json(&mut self.bytes),
-                Format::Avro => report.write_avro(&mut self.bytes),
-            }
+            report(number, agents).write(format, &mut self.bytes);
             self.ends.push(self.bytes.len());
         }
     }

@@ -4,7 +4,7 @@
 //! thread. Making the load, and reading the real run's records for the pipeline without logic, is left out of the times.
 
 mod http;
-mod load;
+pub mod load;
 mod measure;
 mod null;
 mod whole;
