@@ -6,7 +6,7 @@
 //! - `latency`: reports at a fixed rate, each stamped with when it was due.
 //! - `restart`: a copy is killed in the middle of a backlog; from the start of the next to its first record.
 //!
-//! `REPORTS`, `AGENTS`, `RATE`, `SECONDS`, `WARM_UP` and `BACKLOG` say how much.
+//! `REPORTS`, `AGENTS`, `RATE`, `MEASURED_SECONDS`, `WARM_UP` and `BACKLOG` say how much.
 
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
@@ -172,10 +172,13 @@ fn drain(hidden: &[&str]) {
     bench.application.wait_consumed();
     let seconds = begun.elapsed().as_secs_f64();
     let (used, memory, broker) = (cpu(copy.id()), peak(copy.id()), cpu(bench.broker()) - broker);
-    let ((decisions, _), (scores, bytes)) = (bench.count("alloc.applied"), match hidden.contains(&"eval.scores") {
-        true => (0, 0),
-        false => bench.count("eval.scores"),
-    });
+    let ((decisions, _), (scores, bytes)) = (
+        bench.count("alloc.applied"),
+        match hidden.contains(&"eval.scores") {
+            true => (0, 0),
+            false => bench.count("eval.scores"),
+        },
+    );
     copy.stop();
     let per_million = 1e6 / reports as f64;
     println!(
@@ -313,7 +316,7 @@ impl Seen {
 /// An open loop: what is late is counted from when it was due.
 fn latency() {
     let (preloaded, rate) = (number("REPORTS", 500_000), number("RATE", 5_000));
-    let (seconds, warm_up) = (number("SECONDS", 60), number("WARM_UP", 15));
+    let (seconds, warm_up) = (number("MEASURED_SECONDS", 60), number("WARM_UP", 15));
     let bench = Bench::begin(&[]);
     bench.preload(0..preloaded);
     let copy = bench.application.copy("a");

@@ -15,9 +15,6 @@ use std::time::{Duration, Instant};
 /// Event time between two reports.
 const STEP: u64 = 302;
 
-/// Reports that are sent in one go.
-const AT_ONCE: u64 = 100_000;
-
 fn main() {
     let argument = |at: usize, default| std::env::args().nth(at).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (agents, reports): (u64, u64) = (argument(1, 500_000), argument(2, 1_000_000));
@@ -25,10 +22,7 @@ fn main() {
     let application = Application::begin(&kafka, Directory::new(Profile::Default));
     let copy = application.copy("a");
     let begun = Instant::now();
-    for from in (0..reports).step_by(AT_ONCE as usize) {
-        let some: Vec<Sent> = (from..reports.min(from + AT_ONCE)).map(|number| report(&application, agents, number)).collect();
-        application.send(&some, Duration::ZERO);
-    }
+    application.fill((0..reports).map(|number| report(&application, agents, number)));
     let sent = begun.elapsed();
     application.wait_drained();
     println!(

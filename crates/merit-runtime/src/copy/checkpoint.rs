@@ -8,47 +8,29 @@ use super::cycle::{Copy, Running, Sabotage, Stop};
 use super::step::Step;
 use super::transport::{Disk, Mark, Membership, Refused, Role, Rows, Transport};
 use crate::LOGIC_VERSION;
-use merit_core::{Datum, List};
+use merit_core::Datum;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Where a task's last records are.
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Last {
-    /// Offset of the last one, a partition.
-    pub(super) records: BTreeMap<usize, u64>,
-    /// Partition and offset of the last leaf of its audit chain.
-    pub(super) leaf: Option<(usize, u64)>,
+    /// Offset of the last leaf of its audit chain.
+    pub(super) leaf: Option<u64>,
 }
 
 impl Last {
-    /// Takes note of the next record.
-    pub(super) fn note(&mut self, partition: usize, offset: u64, is_leaf: bool) {
-        self.records.insert(partition, offset);
-        if is_leaf {
-            self.leaf = Some((partition, offset));
-        }
-    }
-
-    fn row(&self) -> Vec<u8> {
-        let places = self.records.iter().map(|(partition, offset)| (*partition, *offset)).chain(self.leaf);
-        let numbers: Vec<u64> = places.flat_map(|(partition, offset)| [partition as u64, offset]).collect();
+    fn row(self) -> Vec<u8> {
         let mut row = Vec::new();
         LOGIC_VERSION.put(&mut row);
-        self.leaf.is_some().put(&mut row);
-        List::Slice(&numbers).put(&mut row);
+        self.leaf.put(&mut row);
         row
     }
 
     /// Reads a row, and the version of the logic that computed what it stands for.
     pub(super) fn from_row(mut row: &[u8]) -> Option<(u32, Last)> {
-        let logic_version = u32::get(&mut row)?;
-        let has_leaf = bool::get(&mut row)?;
-        let numbers: Vec<u64> = List::<u64>::get(&mut row)?.iter().collect();
-        let mut places: Vec<(usize, u64)> =
-            numbers.as_chunks().0.iter().map(|[partition, offset]| (*partition as usize, *offset)).collect();
-        let leaf = if has_leaf { places.pop() } else { None };
-        Some((logic_version, Last { records: places.into_iter().collect(), leaf }))
+        let (logic_version, leaf) = (u32::get(&mut row)?, Option::<u64>::get(&mut row)?);
+        row.is_empty().then_some((logic_version, Last { leaf }))
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) use transport::{Disk, Mark, Membership, Refused, Role, Rows, Take, Tr
 use crate::layout::Layout;
 use crate::store;
 use merit_audit::Signer;
+use merit_core::Kind;
 use std::sync::Arc;
 
 /// What the copies of an application have in common.
@@ -34,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) layout: Arc<Layout>,
     /// Partitions that each task may write to.
     pub(crate) outputs: Vec<Vec<usize>>,
+    /// Partition that the leaves of each task go to.
+    pub(crate) leaves: Vec<usize>,
     /// The emitter key; the simulation leaves it out of most runs.
     pub(crate) signer: Option<Signer>,
 }
@@ -42,7 +45,14 @@ impl Setup {
     /// That of a layout.
     pub(crate) fn new(layout: Arc<Layout>, signer: Option<Signer>) -> Setup {
         let outputs = (0..layout.tasks.len()).map(|task| layout.outputs(task)).collect();
-        Setup { layout, outputs, signer }
+        let leaves = layout.tasks.iter().map(|task| {
+            let stream = task.audit_stream().into();
+            let published = [Kind::AuditLeaf, Kind::SealedLeaf].into_iter().flat_map(|kind| layout.published(stream, kind));
+            // The sealer reads the leaves of all others, and writes its own sealed.
+            published.into_iter().find(|partition| *partition != task.input).expect("a topology without a topic for leaves is refused")
+        });
+        let leaves = leaves.collect();
+        Setup { layout, outputs, leaves, signer }
     }
 
     /// Number of the changelog of a task.

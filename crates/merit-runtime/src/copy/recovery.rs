@@ -14,7 +14,7 @@ use crate::{LOGIC_VERSION, RuntimeError};
 use merit_audit::{ChainHead, ParsedLeaf};
 use merit_core::record::{AuditLeaf, SealedLeaf};
 use merit_core::{Datum, Kind};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 impl<T: Transport, D: Disk> Copy<T, D> {
@@ -28,7 +28,7 @@ impl<T: Transport, D: Disk> Copy<T, D> {
             task.position = committed;
         }
         let mut refold = Refold::new(&self.setup, number, last, self.sabotage);
-        refold.read_outputs(&self.place).await?;
+        refold.read_leaves(&self.place).await?;
         let mut unsaved = 0;
         let mut next = task.position;
         while next < committed {
@@ -67,13 +67,14 @@ impl<T: Transport, D: Disk> Copy<T, D> {
     }
 }
 
-/// Takes the records of a refold: none is written, each must be the next that the log holds of its task in that partition.
+/// Takes the records of a refold: none is written, and each leaf must be the next of the task's chain in the log. A leaf signs for what
+/// it decides, and a seal for every record of a stream: so what else was written is not read again.
 struct Refold<'s> {
     setup: &'s Setup,
     task: usize,
     last: Last,
-    /// Records behind the checkpoint, a partition: offset and frame.
-    recorded: BTreeMap<usize, VecDeque<(u64, Vec<u8>)>>,
+    /// Leaves behind the checkpoint: offset and frame.
+    recorded: VecDeque<(u64, Vec<u8>)>,
     /// Frame of the last leaf of the task's audit chain.
     leaf: Option<Vec<u8>>,
     unsent: Outputs,
@@ -81,61 +82,39 @@ struct Refold<'s> {
 }
 
 impl<'s> Refold<'s> {
-    /// `last` is where the task's last records are, as of its checkpoint.
+    /// `last` is where the task's last leaf is, as of its checkpoint.
     fn new(setup: &'s Setup, task: usize, last: Last, sabotage: Option<Sabotage>) -> Refold<'s> {
-        Refold { setup, task, last, recorded: BTreeMap::new(), leaf: None, unsent: Outputs::default(), sabotage }
+        Refold { setup, task, last, recorded: VecDeque::new(), leaf: None, unsent: Outputs::default(), sabotage }
     }
 
-    /// Reads what the task wrote since then, to the end of every partition: whatever was open before has ended by there.
-    async fn read_outputs<T: Transport, D: Disk>(&mut self, place: &Place<T, D>) -> Result<(), Stop> {
-        let layout = &self.setup.layout.tasks[self.task];
+    /// Reads that leaf and those behind it, to the end of their partition: whatever was open before has ended by there.
+    async fn read_leaves<T: Transport, D: Disk>(&mut self, place: &Place<T, D>) -> Result<(), Stop> {
+        let (layout, partition) = (&self.setup.layout.tasks[self.task], self.setup.leaves[self.task]);
         let before = self.last.leaf;
-        for partition in &self.setup.outputs[self.task] {
-            let partition = *partition;
-            let mut recorded = VecDeque::new();
-            let end = place.read(Step::ReadOutputs, |transport| transport.end_of(partition)).await?;
-            let mut next = self.last.records.get(&partition).map_or(0, |last| last + 1);
-            while next < end {
-                let mut take = |offset, frame: Option<Frame<'_>>| {
-                    if let Some(frame) = frame.filter(|frame| layout.owns(frame.stream)) {
-                        self.last.note(partition, offset, layout.is_audit(frame.stream));
-                        recorded.push_back((offset, bytes_of(&frame)));
-                    }
-                };
-                next = place.read(Step::ReadOutputs, |transport| transport.read(partition, next, end, &mut take)).await?;
-            }
-            self.recorded.insert(partition, recorded);
+        let end = place.read(Step::ReadOutputs, |transport| transport.end_of(partition)).await?;
+        let mut next = before.unwrap_or(0);
+        while next < end {
+            let mut take = |offset, frame: Option<Frame<'_>>| {
+                let Some(frame) = frame.filter(|frame| layout.is_audit(frame.stream)) else { return };
+                let bytes = bytes_of(&frame);
+                if before != Some(offset) {
+                    self.recorded.push_back((offset, bytes.clone()));
+                }
+                (self.last.leaf, self.leaf) = (Some(offset), Some(bytes));
+            };
+            next = place.read(Step::ReadOutputs, |transport| transport.read(partition, next, end, &mut take)).await?;
         }
-        self.leaf = match self.last.leaf {
-            // The last that was read just now is the last of all.
-            Some((partition, offset)) if before != self.last.leaf => {
-                let recorded = self.recorded.get(&partition);
-                recorded.and_then(|recorded| recorded.iter().find(|(at, _)| *at == offset)).map(|(_, frame)| frame.clone())
-            }
-            Some((partition, offset)) => {
-                let mut leaf = None;
-                let mut take = |at, frame: Option<Frame<'_>>| {
-                    if at == offset {
-                        leaf = frame.as_ref().map(bytes_of);
-                    }
-                };
-                place.read(Step::ReadOutputs, |transport| transport.read(partition, offset, offset + 1, &mut take)).await?;
-                leaf
-            }
-            None => None,
-        };
         Ok(())
     }
 
     /// Fails where the log holds more than was computed, or where the task's chain does not go on from the log's.
     fn finish(self, task: &Task) -> Result<(Last, Outputs), RuntimeError> {
         if self.sabotage != Some(Sabotage::Comparison) {
-            for (partition, recorded) in &self.recorded {
-                if let Some((offset, message)) = recorded.front() {
-                    let found = Frame::decode(message);
-                    let (of, recorded) = found.map_or(((0, 0), String::new()), |frame| ((frame.stream, frame.sequence), describe(&frame)));
-                    return Err(self.difference(*partition, *offset, of, Differing::new("record", recorded, "nothing")));
-                }
+            if let Some((offset, message)) = self.recorded.front() {
+                let found = Frame::decode(message);
+                let (of, recorded) = found.map_or(((0, 0), String::new()), |frame| ((frame.stream, frame.sequence), describe(&frame)));
+                let partition = self.setup.leaves[self.task];
+                return Err(self.difference(partition, *offset, of, Differing::new("record", recorded, "nothing")));
             }
             let computed = task.chain_head().filter(|head| head.sequence > 0);
             let recorded = self.leaf.as_ref().and_then(|leaf| head_behind(&Frame::decode(leaf)?));
@@ -171,7 +150,10 @@ impl Publisher for Refold<'_> {
         if self.sabotage == Some(Sabotage::Suppression) {
             self.unsent.push(self.setup, self.task, record);
         }
-        let next = self.recorded.get_mut(&record.partition).and_then(VecDeque::pop_front);
+        if !self.setup.layout.tasks[self.task].is_audit(computed.stream) {
+            return Ok(());
+        }
+        let next = self.recorded.pop_front();
         let found = next.as_ref().and_then(|(_, message)| Frame::decode(message));
         if self.sabotage == Some(Sabotage::Comparison) || found == Some(computed) {
             return Ok(());
