@@ -13,6 +13,7 @@ mod configuration;
 mod crash_matrix;
 mod crash_recovery;
 mod damage;
+mod docker;
 mod equality;
 mod errors;
 mod http_acceptance;
