@@ -25,6 +25,7 @@ mod import;
 mod kafka_apply;
 mod kafka_copies;
 mod kafka_faults;
+mod kafka_guide;
 mod kafka_http;
 mod kafka_log;
 mod kafka_scenarios;
