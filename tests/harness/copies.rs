@@ -278,6 +278,13 @@ impl Copy {
         kill_process(pid, signal).expect("our own child");
     }
 
+    /// The most memory that it had so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running().id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1_024
+    }
+
     /// Holds it where it is.
     pub fn pause(&self) {
         self.signal(Signal::STOP);

@@ -28,7 +28,7 @@ pub struct Cluster {
 
 /// What a client does.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Role<'a> {
+pub enum Role<'a> {
     /// Makes topics and describes them.
     Admin,
     /// Reads partitions from where it is told to, as a member of no group: what is committed only.
@@ -49,7 +49,7 @@ pub(super) enum Role<'a> {
 
 impl Cluster {
     /// The settings of a client. Each says why where it is not Kafka's default.
-    pub(super) fn config(&self, role: Role<'_>) -> ClientConfig {
+    pub fn config(&self, role: Role<'_>) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Warning);
         config.set("bootstrap.servers", &self.brokers);

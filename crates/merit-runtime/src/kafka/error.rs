@@ -41,6 +41,16 @@ pub enum ClusterError {
         /// What was asked for.
         offset: u64,
     },
+    /// A topic is another than the one of that name that was read.
+    #[error("{topic}/{partition} is not the one that was read: {how}")]
+    Replaced {
+        /// The topic.
+        topic: String,
+        /// The partition in it.
+        partition: i32,
+        /// What tells.
+        how: String,
+    },
     /// A topic or a partition of it is not there.
     #[error("the cluster has no partition {partition} of {topic}")]
     PartitionMissing {
@@ -141,6 +151,7 @@ impl ClusterError {
             ClusterError::Access { .. } => code::KAFKA_CONFIG,
             ClusterError::Call { .. } => code::CLUSTER_FAILED,
             ClusterError::OffsetGone { .. } => code::CLUSTER_OFFSET_GONE,
+            ClusterError::Replaced { .. } => code::CLUSTER_TOPIC_CHANGED,
             ClusterError::PartitionMissing { .. } => code::CLUSTER_PARTITION_MISSING,
             ClusterError::NoRecord { .. } => code::CLUSTER_NO_RECORD,
             ClusterError::Differs { .. } => code::CLUSTER_DIFFERS,

@@ -75,6 +75,9 @@ impl Source {
         let from = self.group.processed(&self.inputs)?;
         let partitions = 0..self.layout.partitions.len();
         let ends = partitions.clone().map(|at| patiently(|| self.reader.end(at))).collect::<Result<Vec<u64>, ClusterError>>()?;
+        if let Some((at, end)) = ends.iter().enumerate().find(|(at, end)| **end < self.gathered.next(*at)) {
+            return Err(self.shorter(at, *end).into());
+        }
         let left = |gathered: &Gathered| ends.iter().enumerate().map(|(at, end)| end.saturating_sub(gathered.next(at))).sum::<u64>();
         let of = left(&self.gathered);
         let mut moved = Instant::now();
@@ -113,6 +116,12 @@ impl Source {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    fn shorter(&self, at: usize, end: u64) -> ClusterError {
+        let (partition, next) = (&self.layout.partitions[at], self.gathered.next(at));
+        let how = format!("it ends at offset {end}, and was read up to {next}");
+        ClusterError::Replaced { topic: partition.name.clone(), partition: partition.partition as i32, how }
     }
 
     fn stalled(&self, ends: &[u64]) -> ClusterError {

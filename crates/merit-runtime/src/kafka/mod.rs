@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`wire`] (a record as a message), [`access`] and [`client`] (what is asked of librdkafka), [`topics`] (what lies where),
 //! [`reader`] (partitions from a position on), [`member`] (which tasks are this copy's), [`producer`] (transactions), [`connection`]
-//! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it). Beside the copies: [`admin`] and
+//! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it),
+//! [`watch`] (whether the topics are those that it read). Beside the copies: [`admin`] and
 //! [`settings`] (topics are made and compared), [`in_force`] and [`append`] (configurations are found and appended), [`commands`]
 //! (what is sent by itself), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what services work with).
 
@@ -23,13 +24,14 @@ pub mod mirror;
 mod producer;
 pub mod reader;
 pub mod restore;
-mod settings;
+pub mod settings;
 pub mod topics;
+pub mod watch;
 pub mod wire;
 pub mod worker;
 
 pub use access::Access;
-pub use client::Cluster;
+pub use client::{Cluster, Role};
 pub use error::ClusterError;
 pub use mirror::Mirror;
 pub use worker::{Event, Worker};

@@ -174,6 +174,13 @@ impl Reader {
         self.watermarks(&self.ends, partition).map(|(start, _)| start)
     }
 
+    /// Every topic of the cluster, with its number of partitions.
+    pub(super) fn partitions(&self) -> Result<BTreeMap<String, u32>, ClusterError> {
+        let metadata = self.ends.fetch_metadata(None, CALL).map_err(ClusterError::call("ask the cluster for its topics"))?;
+        let there = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        Ok(there.map(|topic| (topic.name().to_owned(), topic.partitions().len() as u32)).collect())
+    }
+
     /// The name that the cluster has given itself.
     pub fn cluster_id(&self) -> Result<String, ClusterError> {
         let cause = || self.ends.context().last_error.take().unwrap_or_else(|| "no broker answers".into());
@@ -238,9 +245,13 @@ impl Reader {
         // Opened again by the next call, wherever it stood.
         self.close(partition);
         match code {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                Err(ClusterError::OffsetGone { topic, partition: number, offset })
-            }
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => match self.end(partition) {
+                Ok(end) if end < offset => {
+                    let how = format!("it ends at offset {end}, and was to be read on from {offset}");
+                    Err(ClusterError::Replaced { topic, partition: number, how })
+                }
+                _ => Err(ClusterError::OffsetGone { topic, partition: number, offset }),
+            },
             // Even a partition that is unknown: so it may be while its broker is on its way back.
             _ => {
                 self.consumer.context().last_error.set(error, "reading");

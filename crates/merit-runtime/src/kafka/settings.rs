@@ -7,10 +7,10 @@ use merit_core::Duration;
 use merit_topology::Topology;
 
 /// Name and value.
-pub(super) type Setting = (&'static str, String);
+pub type Setting = (&'static str, String);
 
 /// The least retention of a topic on a cluster, in days: a copy that was away for less finds everything that it missed. Design 5.
-const LEAST_DAYS: i64 = 7;
+pub const LEAST_DAYS: i64 = 7;
 
 /// How long a copy waits for an answer at most.
 const BRIEFLY: Duration = Duration::HOUR;
@@ -21,7 +21,7 @@ pub(super) fn replication(brokers: u32) -> u32 {
 }
 
 /// Settings without which records are lost, refused, or read in another order. They are compared at every start.
-pub(super) fn required(kept: Kept, retention: Option<Duration>, replication: u32) -> Vec<Setting> {
+pub fn required(kept: Kept, retention: Option<Duration>, replication: u32) -> Vec<Setting> {
     let mut settings = vec![
         // The time of a record is its own, however old or far ahead: brokers of today refuse what is an hour ahead of their clock.
         ("message.timestamp.type", "CreateTime".into()),
@@ -47,7 +47,7 @@ fn deleted(after: i64) -> Vec<Setting> {
 }
 
 /// Settings that a topic gets when it is made. They cost or save work, and whoever runs the cluster may choose others.
-pub(super) fn initial(kept: Kept) -> Vec<Setting> {
+pub fn initial(kept: Kept) -> Vec<Setting> {
     let pair = |(name, value): (&'static str, &str)| (name, value.into());
     let settings: &[(&'static str, &str)] = match kept {
         Kept::Log => &[],

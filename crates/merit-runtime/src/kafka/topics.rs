@@ -89,6 +89,11 @@ impl Topics {
         self.logs + task
     }
 
+    /// Partitions of the layout and changelogs.
+    pub(super) fn lasting(&self) -> usize {
+        self.logs + self.tasks
+    }
+
     /// Number of the partition that answers for a copy go to.
     pub fn answers(&self, copy: &str) -> usize {
         self.logs + self.tasks + Key::new(copy).partition(ANSWERS_PARTITIONS) as usize

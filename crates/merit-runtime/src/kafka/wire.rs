@@ -9,10 +9,13 @@
 //!
 //! A schema id is the number of the record's type.
 
+use super::client::MAX_MESSAGE;
 use crate::frame::Frame;
+use merit_core::id::Hex;
 use merit_core::record::{EvalReport, Headers, RawReport};
 use merit_core::{Datum, EventTime, Head, Kind, datum};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
+use sha2::{Digest, Sha256};
 
 /// Name of the header.
 pub const HEADER: &str = "merit";
@@ -22,6 +25,13 @@ pub const GAP: &str = "merit-gap";
 
 /// Bytes before the datum.
 const FRAMING: usize = 5;
+
+/// Bytes of the longest key of another program.
+const LONGEST_KEY: usize = 1 << 10;
+
+/// Bytes of the largest value of another program that is taken up: what rejects it holds it, and has to be a message, too. A value
+/// that was compressed may be larger than any message.
+const LARGEST_VALUE: usize = MAX_MESSAGE as usize - (64 << 10);
 
 datum! {
     /// What a message says of its record beside key, time and value.
@@ -87,10 +97,16 @@ pub struct Foreign<'m> {
 }
 
 impl Foreign<'_> {
-    /// The encoding of the raw report that it is taken for.
+    /// The encoding of the raw report that it is taken for. What is too large for one stays in the topic, and the report tells its digest.
     pub fn raw_report(&self) -> Vec<u8> {
-        let mut payload = Vec::new();
-        RawReport { source: self.key, rule: "schema_invalid", detail: self.detail, bytes: self.bytes }.put(&mut payload);
+        let (source, rule, mut payload) = (self.key, "schema_invalid", Vec::new());
+        if self.bytes.len() > LARGEST_VALUE {
+            let digest = Sha256::digest(self.bytes);
+            let detail = format!("the value has {} bytes, too many for a report; their SHA-256 is {}", self.bytes.len(), Hex(&digest));
+            RawReport { source, rule, detail: &detail, bytes: &[] }.put(&mut payload);
+        } else {
+            RawReport { source, rule, detail: self.detail, bytes: self.bytes }.put(&mut payload);
+        }
         payload
     }
 
@@ -124,6 +140,12 @@ fn of_parts<'m>(key: &'m [u8], bytes: &'m [u8], time: EventTime, envelope: Optio
     let text = std::str::from_utf8(key);
     let foreign = |detail| Read::Foreign(Foreign { key: text.unwrap_or("unreadable"), time, bytes, detail });
     let Ok(key) = text else { return foreign("the key is not UTF-8") };
+    if envelope.is_none() && key.len() > LONGEST_KEY {
+        return Read::Foreign(Foreign { key: "unreadable", time, bytes, detail: "the key has more than 1,024 bytes" });
+    }
+    if envelope.is_none() && bytes.len() > LARGEST_VALUE {
+        return foreign("the value is too large");
+    }
     let Some((framing, payload)) = bytes.split_first_chunk::<FRAMING>() else { return foreign("the value is shorter than its framing") };
     let kind = u32::from_be_bytes([framing[1], framing[2], framing[3], framing[4]]);
     if framing[0] != 0 || u8::try_from(kind).ok().and_then(Kind::from_number).is_none() {
@@ -177,6 +199,21 @@ mod tests {
             let Read::Foreign(foreign) = of_parts(key, value, EventTime(5), None) else { panic!("{value:?} is no record") };
             let payload = foreign.raw_report();
             assert_eq!(RawReport::decode(foreign.frame(&payload).payload).expect("a raw report").bytes, value);
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_rejected_with_its_bytes_is_rejected_with_their_digest() {
+        let (value, key) = (vec![7; LARGEST_VALUE + 1], "k".repeat(LONGEST_KEY + 1));
+        for (key, value, bytes) in
+            [("agent", &value[1..], LARGEST_VALUE), ("agent", &value[..], 0), (&key, &value[..9], 9), (&key[1..], &value[..9], 9)]
+        {
+            let Read::Foreign(foreign) = of_parts(key.as_bytes(), value, EventTime(5), None) else { panic!("it is no record") };
+            let payload = foreign.raw_report();
+            let report = RawReport::decode(&payload).expect("a raw report");
+            assert_eq!(report.bytes.len(), bytes);
+            assert_eq!(report.detail.contains("SHA-256"), bytes == 0, "{}", report.detail);
+            assert!(report.source.len() <= LONGEST_KEY && payload.len() < MAX_MESSAGE as usize - (32 << 10));
         }
     }
 }

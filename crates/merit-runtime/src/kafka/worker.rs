@@ -5,6 +5,7 @@ use super::connection::Connection;
 use super::disk::Disk;
 use super::error::ClusterError;
 use super::reader::LastError;
+use super::watch::Watch;
 use crate::RuntimeError;
 use crate::copy::{self, Bounds, Place, Setup, Step, Stop};
 use crate::layout::Layout;
@@ -19,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// After how long without progress a copy says what it waits for, and how often from there on.
-const SAID_AFTER: Duration = Duration::from_secs(5);
+pub const SAID_AFTER: Duration = Duration::from_secs(5);
 
 /// A call that takes longer is no progress: its client waited for a broker.
 const SLOW_CALL: Duration = Duration::from_secs(1);
@@ -127,6 +128,7 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
     let setup = Rc::new(Setup::new(layout, Some(signer)));
     let last_error = LastError::default();
     let connection = Connection::open(&cluster, &setup, &instance, in_force, Arc::clone(&observe), &last_error)?;
+    let watch = Watch::start(&cluster, &setup.layout, &store)?;
     let disk = Rc::new(RefCell::new(Disk::new(&setup, &store)));
     let (step, again, stopping) = (Rc::new(Cell::new(Step::Join)), Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
     let place = Place {
@@ -140,27 +142,31 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
     let bounds = Bounds { checkpoint_inputs: runtime.checkpoint_inputs, state_bytes };
     let mut copy = Box::pin(copy::run(Rc::clone(&setup), place, bounds, None));
     let mut stall = Stall::default();
-    loop {
+    let done = loop {
         stopping.set(stop.load(Relaxed));
+        if let Some(error) = watch.found() {
+            break Err(error);
+        }
         let begun = Instant::now();
         match copy.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(stopped) => {
-                return match stopped {
-                    Stop::Clean => Ok(()),
-                    Stop::Fenced => Err(ClusterError::Fenced { instance }.into()),
-                    Stop::Task(_, error) | Stop::Failed(error) => Err(store.cause(error)),
-                };
-            }
+            Poll::Ready(Stop::Clean) => break Ok(()),
+            Poll::Ready(Stop::Fenced) => break Err(ClusterError::Fenced { instance }.into()),
+            Poll::Ready(Stop::Task(_, error) | Stop::Failed(error)) => break Err(store.cause(error)),
             Poll::Pending => {
                 stall.wait(begun, again.get(), step.get(), &last_error, &*observe);
                 if stopping.get() && stall.since.is_some_and(|since| since.elapsed() > STOP_PATIENCE) {
                     let cause = stall.cause.take().unwrap_or_else(|| "Kafka says nothing".into());
                     let attempt = "end cleanly; what was not committed is computed again by whoever takes the tasks over";
-                    return Err(ClusterError::Call { attempt, cause }.into());
+                    break Err(ClusterError::Call { attempt, cause }.into());
                 }
             }
         }
+    };
+    if done.is_err() {
+        // A member that leaves while the group moves may wait in librdkafka for ever, and the process ends.
+        std::mem::forget(copy);
     }
+    done
 }
 
 /// How long a call was told to be made again.

@@ -7,6 +7,7 @@ use crate::session::{self, Deployed};
 use crate::{Reach, registry};
 use clap::Args;
 use merit_runtime::archive;
+use merit_runtime::kafka::admin;
 use merit_runtime::kafka::restore::{self, Log, Restored};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::Store;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 #[command(after_help = "Of a file: FILE with --data-dir or --kafka. Of a directory: --data-dir with --kafka. Topics \
-    that are written into have to be there, and empty.")]
+    that are written into have to be empty; those that are missing are made.")]
 pub(crate) struct Import {
     /// A file that `merit log export` made.
     file: Option<PathBuf>,
@@ -35,8 +36,8 @@ impl Import {
         let topology = session::topology(self.topology.as_deref())?;
         match (self.file, self.data_dir, session::cluster(&self.reach, &topology)?) {
             (Some(file), Some(data_dir), None) => into_directory(&file, &data_dir, &topology, out),
-            (Some(file), None, Some(deployed)) => onto(&deployed, &Log::File(&file), out),
-            (None, Some(data_dir), Some(deployed)) => onto(&deployed, &Log::Directory(&Store::open_to_read(&data_dir)?), out),
+            (Some(file), None, Some(deployed)) => onto(&deployed, &topology, &Log::File(&file), out),
+            (None, Some(data_dir), Some(deployed)) => onto(&deployed, &topology, &Log::Directory(&Store::open_to_read(&data_dir)?), out),
             _ => Err(Failure::new(code::USAGE, "an import has one log to read and one place to write it to")
                 .because("FILE with --data-dir DIR or --kafka HOST:PORT, or --data-dir DIR with --kafka HOST:PORT")),
         }
@@ -66,8 +67,9 @@ fn into_directory(file: &Path, data_dir: &Path, topology: &Topology, out: &mut O
     }
 }
 
-fn onto(deployed: &Deployed, log: &Log<'_>, out: &mut Output) -> Result<(), Failure> {
+fn onto(deployed: &Deployed, topology: &Topology, log: &Log<'_>, out: &mut Output) -> Result<(), Failure> {
     let Deployed { cluster, layout, topics } = deployed;
+    admin::plan(cluster, topics, topology)?.carry_out()?;
     let progress = |records: u64| out.progress(&format!("{records} records written"));
     let Restored { records, gaps, goes_on } = restore::import(log, cluster, layout, topics, progress)?;
     out.progress("");
