@@ -26,6 +26,7 @@ mod kafka_copies;
 mod kafka_faults;
 mod kafka_http;
 mod kafka_log;
+mod kafka_registry;
 mod kafka_script;
 mod kill;
 mod lineage;

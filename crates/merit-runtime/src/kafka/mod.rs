@@ -4,7 +4,7 @@
 //! [`reader`] (partitions from a position on), [`member`] (which tasks are this copy's), [`producer`] (transactions), [`connection`]
 //! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it). Beside the copies: [`admin`] and
 //! [`settings`] (topics are made and compared), [`in_force`] and [`append`] (configurations are found and appended), [`commands`]
-//! (what is sent by itself), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what services work with).
+//! (what is sent by itself), [`registry`], [`schemas`] and [`foreign`] (ids of schemas, and what other programs send), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what services work with).
 
 mod access;
 pub mod admin;
@@ -14,6 +14,7 @@ pub mod commands;
 mod connection;
 mod disk;
 mod error;
+pub mod foreign;
 mod gathered;
 mod group;
 pub mod in_force;
@@ -22,7 +23,9 @@ mod member;
 pub mod mirror;
 mod producer;
 pub mod reader;
+mod registry;
 pub mod restore;
+pub mod schemas;
 mod settings;
 pub mod topics;
 pub mod wire;
