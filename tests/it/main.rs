@@ -22,6 +22,7 @@ mod http_operations;
 mod http_stall;
 mod import;
 mod kafka_apply;
+mod kafka_clients;
 mod kafka_copies;
 mod kafka_faults;
 mod kafka_http;
