@@ -156,9 +156,9 @@ mod tests {
         }
         let (value, headers) = writer.write(&frame, 77);
         let (value, envelope) = (value.to_vec(), headers.get(0).value.map(<[u8]>::to_vec));
-        let cases: [(&[u8], &[u8], Option<&[u8]>, bool); 5] = [
-            (b"agent", &value, None, false),
-            (b"agent", &value, Some(b"?"), true),
+        let cases = [
+            (&b"agent"[..], &value[..], None, false),
+            (b"agent", &value, Some(&b"?"[..]), true),
             (b"agent", b"", envelope.as_deref(), true),
             (b"agent", b"{\"a\":1}", envelope.as_deref(), true),
             (&[0xff], &value, envelope.as_deref(), true),
