@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# A real Apache Kafka on this machine: scripts/kafka.sh start|stop|status [--brokers 1|3] [--dir FOLDER] [--port FIRST_PORT]
+# A real Apache Kafka on this machine: scripts/kafka.sh start|stop|status [--brokers 1|3] [--registry] [--dir FOLDER] [--port FIRST_PORT]
 # FOLDER (.kafka in the clone) keeps data, logs and pids, and remembers the number of brokers and their ports.
 # Brokers listen on FIRST_PORT (9092) and the ports behind it, their controllers on as many behind those; all on 127.0.0.1.
+# --registry: beside them the schema registry Apicurio, on the port behind those; a folder that has one keeps it.
 # `start` starts every broker that does not run; `stop` ends those that do; `status` exits with 0 if all run.
 # Kafka's own tools: java -cp 'FOLDER/jars/*' org.apache.kafka.tools.TopicCommand --bootstrap-server 127.0.0.1:9092 --list
 set -euo pipefail
 
 fail() { echo "kafka.sh: $1" >&2; exit "${2:-1}"; }
-usage() { fail "$1; usage: scripts/kafka.sh start|stop|status [--brokers 1|3] [--dir FOLDER] [--port FIRST_PORT]" 2; }
+usage() { fail "$1; usage: scripts/kafka.sh start|stop|status [--brokers 1|3] [--registry] [--dir FOLDER] [--port FIRST_PORT]" 2; }
 
-command='' brokers='' folder='' port=''
+command='' brokers='' folder='' port='' registry=''
 while [ $# -gt 0 ]; do
     case "$1" in
         start | stop | status) [ -z "$command" ] || usage "two commands, $command and $1"; command=$1; shift ;;
+        --registry) registry=yes; shift ;;
         --brokers | --dir | --port)
             [ -n "${2:-}" ] || usage "$1 needs a value"
             case "$1" in --brokers) brokers=$2 ;; --dir) folder=$2 ;; --port) port=$2 ;; esac
@@ -36,6 +38,8 @@ ready_within=120 ended_within=20
 . scripts/system.sh
 version=$(sed -n 's|.*<kafka.version>\(.*\)</kafka.version>.*|\1|p' scripts/kafka/pom.xml)
 jars="$cache/kafka-$version"
+registry_version=$(sed -n 's|.*<registry.version>\(.*\)</registry.version>.*|\1|p' scripts/kafka/registry.xml)
+registry_jars="$cache/apicurio-registry-$registry_version"
 
 # Java and the jars, fetched once for every clone.
 fetch() {
@@ -60,6 +64,25 @@ fetch() {
         mv "$jars.part" "$jars"
         rm "$jars.log"
     fi
+    if [ -n "$registry" ] && ! cmp -s scripts/kafka/registry.xml "$registry_jars/registry.xml"; then
+        local wanting=()
+        command -v mvn >/dev/null || wanting+=(maven)
+        command -v curl >/dev/null || wanting+=(curl)
+        install_packages "${wanting[@]}"
+        echo "fetching Apicurio Registry $registry_version into $registry_jars" >&2
+        rm -rf "$registry_jars.part" "$registry_jars"
+        mkdir -p "$registry_jars.part"
+        # By a plug-in of this age: newer ones ask for the artifact's parent too, which is not where it is. Without a project it marks
+        # what it did in the directory where it runs.
+        (cd "$registry_jars.part" && exec mvn --quiet --batch-mode --strict-checksums org.apache.maven.plugins:maven-dependency-plugin:2.10:unpack \
+            -Dartifact="io.apicurio:apicurio-registry-app:$registry_version:tar.gz:all" -DoutputDirectory="$registry_jars.part") >"$registry_jars.log" 2>&1 || {
+            tail -n 20 "$registry_jars.log" >&2
+            fail "could not fetch Apicurio Registry $registry_version; the lines above say why: mend it, and start again"
+        }
+        cp scripts/kafka/registry.xml "$registry_jars.part/registry.xml"
+        mv "$registry_jars.part" "$registry_jars"
+        rm "$registry_jars.log"
+    fi
     exec 8>&-
 }
 
@@ -71,6 +94,14 @@ recall() {
     brokers=${brokers:-${kept_brokers:-1}} port=${port:-${kept_port:-9092}} port_before=${kept_port:-$port}
     [ "$brokers" = "${kept_brokers:-$brokers}" ] ||
         fail "$folder holds a cluster of $kept_brokers: leave out --brokers, or name another folder with --dir" 2
+}
+
+registry_port() { echo $((port + 2 * brokers)); }
+registry_url() { echo "http://127.0.0.1:$(registry_port)/apis/ccompat/v7"; }
+registry_data() { echo "-Dapicurio.datasource.url=jdbc:h2:file:$folder/registry/data"; }
+registry_runs() {
+    local pid
+    pid=$(cat "$folder/registry/pid" 2>/dev/null) && tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -xF -e "$(registry_data)" >/dev/null
 }
 
 address() { echo "127.0.0.1:$((port + $1 - 1))"; }
@@ -175,6 +206,48 @@ start() {
     echo "$(counted "$brokers") running, data in $folder"
 }
 
+become_registry() {
+    cd "$registry_jars"
+    exec setsid java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -XX:+ExitOnOutOfMemoryError \
+        -Dquarkus.http.host=127.0.0.1 -Dquarkus.http.port="$(registry_port)" -Dquarkus.http.access-log.enabled=false -Dquarkus.log.level=WARN \
+        "$(registry_data)" -Dapicurio.datasource.jdbc.initial-size=1 -Dapicurio.datasource.jdbc.min-size=1 \
+        -jar "apicurio-registry-app-$registry_version-runner.jar" 9>&-
+}
+
+start_registry() {
+    ! registry_runs || { echo "schema registry already running"; return; }
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$(registry_port)") 2>/dev/null ||
+        fail "port $(registry_port) is taken by another process: end that one, or choose other ports with --port"
+    mkdir -p "$folder/registry"
+    (become_registry) </dev/null >>"$folder/registry/log" 2>&1 &
+    local pid=$! limit=$((SECONDS + ready_within)) how=''
+    echo "$pid" >"$folder/registry/pid"
+    until curl --silent --fail --max-time 5 --output /dev/null "$(registry_url)/subjects"; do
+        kill -0 "$pid" 2>/dev/null || how="ended before it was ready"
+        [ "$SECONDS" -lt "$limit" ] || how="is not ready after $ready_within s"
+        if [ -n "$how" ]; then
+            tail -n 20 "$folder/registry/log" >&2 || true
+            kill -KILL "$pid" 2>/dev/null || true
+            fail "the schema registry $how: mend what the end of its log, above, says, and start again; the whole is in $folder/registry/log"
+        fi
+        sleep 0.2
+    done
+    echo "schema registry running, data in $folder/registry"
+}
+
+end_registry() {
+    local pid limit=$((SECONDS + ended_within))
+    registry_runs || return 0
+    pid=$(cat "$folder/registry/pid")
+    { kill -TERM "$pid"; kill -CONT "$pid"; } 2>/dev/null || true
+    while registry_runs; do
+        [ "$SECONDS" -lt "$limit" ] || kill -KILL "$pid" 2>/dev/null || true
+        sleep 0.1
+    done
+    rm -f "$folder/registry/pid"
+    echo "schema registry stopped"
+}
+
 # Ends the given brokers: tells them all, and kills what has not ended within the limit.
 end() {
     local n limit=$((SECONDS + ended_within))
@@ -201,9 +274,18 @@ status() {
             all=1
         fi
     done
+    if [ -n "$registry" ]; then
+        if registry_runs; then
+            echo "registry  127.0.0.1:$(registry_port)  pid $(cat "$folder/registry/pid")  running"
+        else
+            echo "registry  127.0.0.1:$(registry_port)  not running"
+            all=1
+        fi
+    fi
     return "$all"
 }
 
+[ ! -d "$folder/registry" ] || registry=yes
 case "$command" in
     start) fetch; mkdir -p "$folder" ;;
     stop | status)
@@ -216,10 +298,16 @@ esac
 [ "$command" = status ] || { exec 9>"$folder/lock"; flock 9; }
 recall
 case "$command" in
-    start) start; echo "bootstrap.servers=$(bootstrap)" ;;
+    start)
+        start
+        [ -z "$registry" ] || start_registry
+        echo "bootstrap.servers=$(bootstrap)"
+        [ -z "$registry" ] || echo "schema.registry.url=$(registry_url)" ;;
     stop)
         mapfile -t up < <(running)
         end "${up[@]}"
+        end_registry
         if [ "${#up[@]}" -eq 0 ]; then echo "no broker running"; else echo "$(counted "${#up[@]}") stopped"; fi ;;
-    status) status && echo "bootstrap.servers=$(bootstrap)" ;;
+    status)
+        status && echo "bootstrap.servers=$(bootstrap)" && { [ -z "$registry" ] || echo "schema.registry.url=$(registry_url)"; } ;;
 esac

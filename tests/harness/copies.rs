@@ -16,6 +16,7 @@ use merit_runtime::store::Store;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub struct Application {
     /// Topology and key.
     pub directory: Directory,
     brokers: String,
+    /// How the cluster and its registry are reached.
+    config: Option<PathBuf>,
     cluster: Cluster,
     layout: Arc<Layout>,
     topics: Arc<Topics>,
@@ -54,6 +57,25 @@ impl Application {
         application
     }
 
+    /// One on a cluster with a registry, that nothing was applied for.
+    pub fn with_registry(kafka: &Kafka, directory: Directory) -> Application {
+        let application = Application::of(kafka.bootstrap(), directory);
+        let config = application.config_of(kafka.registry());
+        Application { config: Some(config), ..application }
+    }
+
+    /// A file that names a registry.
+    pub fn config_of(&self, registry: &str) -> PathBuf {
+        let path = self.folder.path().join(format!("config-{}", xxhash_rust::xxh3::xxh3_64(registry.as_bytes())));
+        std::fs::write(&path, format!("schema.registry.url={registry}\n")).expect("our own folder");
+        path
+    }
+
+    /// The same with another way to reach the cluster.
+    pub fn reached_by(self, config: PathBuf) -> Application {
+        Application { config: Some(config), ..self }
+    }
+
     /// One that nothing was applied for.
     pub fn of(brokers: &str, directory: Directory) -> Application {
         let brokers = brokers.to_owned();
@@ -63,12 +85,17 @@ impl Application {
         let layout = Arc::new(Layout::new(&topology, &registered()));
         let topics = Arc::new(Topics::new(&cluster, &layout));
         let folder = TempDir::with_prefix("merit-copies-").expect("a temporary directory");
-        Application { directory, brokers, cluster, layout, topics, folder }
+        Application { directory, brokers, config: None, cluster, layout, topics, folder }
     }
 
     /// `merit topology apply`.
     pub fn apply(&self) -> Call {
-        merit(["topology", "apply", "--json", "--kafka", &self.brokers]).with(self.of_all())
+        self.on_cluster(&["topology", "apply"]).with(self.of_all())
+    }
+
+    fn on_cluster(&self, command: &[&str]) -> Call {
+        let call = merit(command).with(["--json", "--kafka", &self.brokers]);
+        self.config.iter().fold(call, |call, config| call.with([OsStr::new("--kafka-config"), config.as_os_str()]))
     }
 
     fn of_all(&self) -> [PathBuf; 4] {
@@ -82,7 +109,7 @@ impl Application {
 
     /// The call that starts a copy.
     pub fn run(&self, copy: &str) -> Call {
-        let call = merit(["run", "--json", "--kafka", &self.brokers, "--data-dir"]).with([self.data(copy)]).with(self.of_all());
+        let call = self.on_cluster(&["run"]).with(["--data-dir".into(), self.data(copy)]).with(self.of_all());
         ["MERIT_OPS_ADDR", "EVAL_ENGINE_ADDR", "RESOURCE_ALLOCATOR_ADDR"].into_iter().fold(call, |call, name| call.env(name, "127.0.0.1:0"))
     }
 
@@ -172,7 +199,7 @@ impl Application {
 
     /// The same into that directory.
     pub fn export_into(&self, directory: &Directory) {
-        let call = merit(["log", "export", "--json", "--kafka", &self.brokers, "--topology"]).with([&directory.topology]);
+        let call = self.on_cluster(&["log", "export"]).with([OsStr::new("--topology"), directory.topology.as_os_str()]);
         call.with(["--data-dir"]).with([directory.data()]).ok();
     }
 
@@ -209,6 +236,20 @@ impl Application {
         while look.left().is_some() {
             assert!(begun.elapsed() < HANG, "a copy does not come to an end");
             std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Offset of a partition up to which the group has come.
+    pub fn committed(&self, topic: &str, partition: i32) -> u64 {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("group.id", &self.cluster.application).set("isolation.level", "read_committed");
+        let group: BaseConsumer = config.create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        let committed = group.committed_offsets(list, Duration::from_secs(5)).expect("a broker answers");
+        match committed.elements().first().map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => offset as u64,
+            _ => 0,
         }
     }
 

@@ -11,6 +11,7 @@ use merit_core::record::{ConfigEpoch, Headers, Parameter};
 use merit_core::{Datum, EventTime, Head, Key, Kind, List, Payload, Record};
 use merit_runtime::RuntimeError;
 use merit_runtime::frame::Frame;
+use merit_runtime::kafka::foreign::Intake;
 use merit_runtime::kafka::reader::{LastError, Reader};
 use merit_runtime::kafka::topics::{Kept, Topics};
 use merit_runtime::kafka::{Access, Cluster, wire};
@@ -75,7 +76,7 @@ impl ClusterLog {
         payload.put(&mut bytes);
         let (kind, stream) = (payload.kind() as u32, Head::OUTSIDE.into());
         let frame = Frame { kind, hops: 0, stream, sequence: 0, time, key, headers, payload: &bytes };
-        let (value, headers) = writer.write(&frame);
+        let (value, headers) = writer.write(&frame, kind);
         let (topic, number) = self.topics.place(partition);
         let record = BaseRecord::to(topic).partition(number).key(key).payload(value);
         self.send(record.timestamp(wire::timestamp(time)).headers(headers));
@@ -189,6 +190,7 @@ pub struct Copy {
     layout: Arc<Layout>,
     topics: Arc<Topics>,
     reader: Reader,
+    intake: Intake,
     producer: BaseProducer,
     group: BaseConsumer,
     tasks: Vec<Task>,
@@ -212,6 +214,7 @@ impl Copy {
             layout: Arc::clone(&log.layout),
             topics: Arc::clone(&log.topics),
             reader,
+            intake: Intake::new(&log.layout, &log.topics, &LastError::default()),
             producer,
             group,
             signer,
@@ -258,7 +261,7 @@ impl Copy {
                 let mut bytes = Vec::new();
                 match wire::read(message) {
                     wire::Read::Record(frame) => frame.put(&mut bytes),
-                    wire::Read::Foreign(foreign) => foreign.frame(&foreign.raw_report()).put(&mut bytes),
+                    wire::Read::Foreign(foreign) => self.intake.frame(input, offset, &foreign).expect("no registry").put(&mut bytes),
                     wire::Read::Gap => return,
                 }
                 inputs.push((offset, bytes));
@@ -289,7 +292,7 @@ impl Copy {
         for Output { partition, frame } in &outputs.records {
             let frame = Frame::decode(frame).expect("its own encoding");
             let (topic, number) = self.topics.place(*partition);
-            let (value, headers) = writer.write(&frame);
+            let (value, headers) = writer.write(&frame, frame.kind);
             let record = BaseRecord::to(topic).partition(number).key(frame.key).payload(value);
             let record = record.timestamp(wire::timestamp(frame.time)).headers(headers);
             producer.send(record).map_err(|(error, _)| error).expect("sent");

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 /// Ends the brokers of the folder `$1` by the script `$0` once standard input ends, whatever ended the process at its other end.
 const WATCH: &str = r#"trap '' HUP INT TERM; read -r _; "$0" stop --dir "$1"; rm -rf "$1""#;
 
-/// Ports of a cluster: three brokers and their controllers.
-const PORTS: u16 = 6;
+/// Ports of a cluster: three brokers, their controllers, a registry.
+const PORTS: u16 = 7;
 
 /// Where the ports are looked for. The system takes ports from 32768 on for connections that go out; below, a broker that was killed
 /// finds its own free again.
@@ -29,6 +29,7 @@ pub struct Kafka {
     folder: PathBuf,
     brokers: u16,
     bootstrap: String,
+    registry: Option<String>,
     /// Holds the folder until this process lets go of its standard input, by its own end at the latest.
     watcher: Child,
 }
@@ -51,6 +52,15 @@ pub fn script<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Done {
 impl Kafka {
     /// Starts 1 or 3 brokers and waits until they are ready.
     pub fn start(brokers: u16) -> Kafka {
+        Kafka::start_as(brokers, &[])
+    }
+
+    /// One broker and a schema registry.
+    pub fn start_with_registry() -> Kafka {
+        Kafka::start_as(1, &["--registry"])
+    }
+
+    fn start_as(brokers: u16, arguments: &[&str]) -> Kafka {
         let folder = tempfile::Builder::new().prefix("merit-kafka-").tempdir().expect("a folder for temporary files").keep();
         // As the script names it to a broker.
         let folder = folder.canonicalize().expect("our own folder");
@@ -58,9 +68,11 @@ impl Kafka {
         watch.args(["-c", WATCH]).arg(repository("scripts/kafka.sh")).arg(&folder);
         watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let watcher = watch.spawn().unwrap_or_else(|error| panic!("could not start {watch:?}: {error}"));
-        let mut kafka = Kafka { folder, brokers, bootstrap: String::new(), watcher };
-        let done = ok(kafka.script("start", &["--brokers", &brokers.to_string(), "--port", &free_ports().to_string()]));
+        let mut kafka = Kafka { folder, brokers, bootstrap: String::new(), registry: None, watcher };
+        let done =
+            ok(kafka.script("start", &[&["--brokers", &brokers.to_string(), "--port", &free_ports().to_string()], arguments].concat()));
         let bootstrap = done.out.lines().find_map(|line| line.strip_prefix("bootstrap.servers="));
+        kafka.registry = done.out.lines().find_map(|line| line.strip_prefix("schema.registry.url=")).map(str::to_owned);
         kafka.bootstrap = bootstrap.unwrap_or_else(|| panic!("no address: {done:#?}")).to_owned();
         kafka
     }
@@ -73,6 +85,41 @@ impl Kafka {
     /// `HOST:PORT` of each broker, as `bootstrap.servers` takes them.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// Address of its schema registry.
+    pub fn registry(&self) -> &str {
+        self.registry.as_deref().expect("it was started with one")
+    }
+
+    /// Kills the registry.
+    pub fn kill_registry(&self) {
+        self.signal_registry(Signal::KILL);
+        let begun = Instant::now();
+        while registry(&self.folder).is_some() {
+            assert!(begun.elapsed() < HANG, "the registry does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Holds the registry where it is, until [`Kafka::resume_registry`].
+    pub fn pause_registry(&self) {
+        self.signal_registry(Signal::STOP);
+    }
+
+    /// Lets the registry go on.
+    pub fn resume_registry(&self) {
+        self.signal_registry(Signal::CONT);
+    }
+
+    /// Starts the registry that was killed, on its data, and waits until it is ready.
+    pub fn restart_registry(&self) {
+        ok(self.script("start", &[]));
+    }
+
+    fn signal_registry(&self, signal: Signal) {
+        let pid = registry(&self.folder).expect("the registry runs");
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("could not send {signal:?} to the registry: {error}"));
     }
 
     /// Runs `scripts/kafka.sh` on its folder.
@@ -140,6 +187,9 @@ impl Drop for Kafka {
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
+        if let Some(pid) = registry(&self.folder) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         drop(self.watcher.stdin.take());
         let _ = self.watcher.wait();
     }
@@ -153,6 +203,14 @@ pub fn running(folder: &Path, broker: u16) -> Option<Pid> {
     let line = std::fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
     let settings = folder.join("server.properties");
     line.split('\0').any(|word| Path::new(word) == settings).then_some(pid)
+}
+
+/// Pid of the registry of a folder, if it runs.
+fn registry(folder: &Path) -> Option<Pid> {
+    let folder = folder.join("registry");
+    let pid = Pid::from_raw(std::fs::read_to_string(folder.join("pid")).ok()?.trim().parse().ok()?)?;
+    let line = std::fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+    line.contains(folder.join("data").to_str()?).then_some(pid)
 }
 
 #[expect(clippy::print_stderr, reason = "a test's own output, shown where it failed")]

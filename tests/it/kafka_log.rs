@@ -4,6 +4,8 @@ use merit::registry::registered;
 use merit_audit::Signer;
 use merit_core::record::{Approval, DefinePool, EvalReport, Headers, Metric, PoolState, RequestAllocation, ScoreUpdated, Tick};
 use merit_core::{Datum, EventTime, Fixed, Kind, List, Payload};
+use merit_runtime::kafka::foreign::Intake;
+use merit_runtime::kafka::reader::LastError;
 use merit_runtime::kafka::wire;
 use merit_runtime::key;
 use merit_runtime::layout::Layout;
@@ -109,6 +111,7 @@ fn raw(log: &ClusterLog) -> Dump {
     config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
     let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut dump = Dump::new();
+    let mut intake = Intake::new(&log.layout, &log.topics, &LastError::default());
     for at in 0..log.topics.logs() {
         let (topic, partition) = log.topics.place(at);
         let mut from = TopicPartitionList::new();
@@ -116,7 +119,7 @@ fn raw(log: &ClusterLog) -> Dump {
         consumer.assign(&from).expect("assigned");
         loop {
             match consumer.poll(Duration::from_secs(60)).expect("an answer") {
-                Ok(message) => dump.extend(entry(topic, partition as u32, &message)),
+                Ok(message) => dump.extend(entry(&mut intake, at, (topic, partition as u32), &message)),
                 Err(rdkafka::error::KafkaError::PartitionEOF(_)) => break,
                 Err(error) => panic!("{topic}/{partition}: {error}"),
             }
@@ -125,11 +128,11 @@ fn raw(log: &ClusterLog) -> Dump {
     dump
 }
 
-fn entry(topic: &str, partition: u32, message: &BorrowedMessage<'_>) -> Option<Entry> {
+fn entry(intake: &mut Intake, at: usize, (topic, partition): (&str, u32), message: &BorrowedMessage<'_>) -> Option<Entry> {
     let offset = message.offset() as u64;
     match wire::read(message) {
         wire::Read::Record(frame) => Some(Entry::of(topic, partition, offset, &frame)),
-        wire::Read::Foreign(foreign) => Some(Entry::of(topic, partition, offset, &foreign.frame(&foreign.raw_report()))),
+        wire::Read::Foreign(foreign) => intake.frame(at, offset, &foreign).map(|frame| Entry::of(topic, partition, offset, &frame)),
         wire::Read::Gap => None,
     }
 }

@@ -38,7 +38,19 @@ codes! {
         CLUSTER_TOPIC_NOT_EMPTY "cluster_topic_not_empty" "a topic that a log is to be written into holds records", "a log goes into empty topics alone: delete those of the application, or name another cluster";
         CLUSTER_OFFSET_DIFFERS "cluster_offset_differs" "another program wrote to a topic while a log was written into it, so that offsets moved", "end what writes to the topics, delete them and make them anew, and import again";
         CLUSTER_FENCED "cluster_fenced" "another process has taken over as the same instance", "one data directory is one instance: give each copy a --data-dir of its own, and end the process that should not be there";
+        REGISTRY_FAILED "registry_failed" "the schema registry did not answer, or not as one does", "check that the registry of --kafka-config is up and lets this machine in; a copy that ran before starts without it";
+        SCHEMA_MISSING "schema_missing" "the schema registry lacks schemas of this program", "`merit topology apply --kafka HOST:PORT --kafka-config FILE --audit-key FILE` registers them; with --dry-run it only tells";
+        SCHEMA_DIFFERS "schema_differs" "the schema registry has another schema under an id than messages mean by it", "the registry was set up anew, or is another one: bring its data back, or name the right one; with an empty registry, remove schemas.json of every data directory and apply the topology again";
+        SCHEMA_REFUSED "schema_refused" "the schema registry refuses a schema, since it could not read what older ones wrote", "see who registered the versions of the subject that is named: this program's schemas read every version that Merit ever released";
         STOPPED "stopped" "a processor stopped at an input that it should have taken", BUG;
+    }
+}
+
+codes! {
+    /// Every rule that a message of another program can break before it is a report.
+    RULES exits 0 {
+        SCHEMA_INVALID "schema_invalid" "the message is no report in Avro behind 0 and the id of its schema, nor one in JSON where the topology takes that", "send reports with a serializer of the schema registry, or as JSON; see `examples/clients`";
+        SCHEMA_UNKNOWN "schema_unknown" "the message names a schema that the registry does not have, or that is not one of reports", "register the schema `merit.EvalReport` under `eval.reports-merit.EvalReport`, and send with the id that it gets";
     }
 }
 

@@ -98,6 +98,8 @@ pub struct Layout {
     pub tasks: Vec<TaskLayout>,
     /// Partitions of the first sub-topology's input.
     pub report_partitions: u32,
+    /// Whether other programs may send JSON there.
+    pub takes_json: bool,
     routes: Vec<Vec<Vec<Route>>>,
     topics: Vec<(String, usize, u32)>,
     registered: Vec<Registered>,
@@ -155,7 +157,8 @@ impl Layout {
         }
         tasks.iter_mut().for_each(|task| task.streams = streams);
         let report_partitions = topology.sub_topologies.first().map_or(1, |first| topology.partition_count(first.input));
-        Layout { partitions, tasks, report_partitions, routes, topics, registered: registered.to_vec() }
+        let takes_json = topology.sub_topologies.first().is_some_and(|first| topology.topics[first.input].json);
+        Layout { partitions, tasks, report_partitions, takes_json, routes, topics, registered: registered.to_vec() }
     }
 
     /// What the numbers of partitions and streams depend on, a line a task; a log keeps it, and is read under no other.

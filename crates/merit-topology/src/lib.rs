@@ -77,6 +77,8 @@ pub struct Topic {
     pub records: Kinds,
     /// Who outside writes to it.
     pub source: Vec<String>,
+    /// Whether those outside may write reports as JSON. It stays as it is once there are any: what was read would be read otherwise.
+    pub json: bool,
     /// Whether somebody outside reads it.
     pub sink: bool,
     /// Sub-topologies whose records it takes; empty: all.

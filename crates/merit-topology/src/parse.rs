@@ -126,6 +126,7 @@ fn read_topic(name: &str, mut fields: Fields<'_>) -> Topic {
         partitions: fields.partitions("partitions"),
         records: fields.filled("records", Fields::kinds),
         source: fields.words("source"),
+        json: fields.flag("json"),
         sink: fields.flag("sink"),
         from: fields.words("from"),
         retention: fields.retention("retention"),

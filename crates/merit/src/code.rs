@@ -87,6 +87,7 @@ pub const ERRORS: &[Section] = &[
 /// What a record can be refused by, or a leaf break.
 pub const RULES: &[Section] = &[
     section("Rows that are imported, topic `eval.rejected`", merit_sources::RULES),
+    section("Messages of other programs, topic `eval.rejected`", merit_runtime::code::RULES),
     section("Reports, topic `eval.rejected`", ingest::logic::RULES),
     section("Requests for GPUs, as blockers and policy ids in `alloc.decisions` and `alloc.applied`", merit_policy::rule::RULES),
     section("Commands to the allocator, as CommandRefused in `alloc.applied`", allocator_applier::rule::RULES),

@@ -68,7 +68,7 @@ impl Pools {
                 "applied"
             }
             (None, Some(deployed)) => {
-                send(&deployed, &topology, &pools)?;
+                send(&deployed.with_schemas(&topology)?, &topology, &pools)?;
                 "sent"
             }
             // The arguments require one of them.

@@ -6,6 +6,7 @@ use crate::output::Output;
 use crate::{Place, Reach, registry, summary};
 use merit_audit::Signer;
 use merit_core::Code;
+use merit_runtime::kafka::schemas::Schemas;
 use merit_runtime::kafka::topics::Topics;
 use merit_runtime::kafka::{Access, Cluster};
 use merit_runtime::layout::Layout;
@@ -113,6 +114,19 @@ pub(crate) struct Deployed {
     pub(crate) cluster: Cluster,
     pub(crate) layout: Arc<Layout>,
     pub(crate) topics: Arc<Topics>,
+}
+
+impl Deployed {
+    /// What lies where, with the schemas of the registry, if there is one; a directory keeps what is learned of it.
+    pub(crate) fn topics_with_schemas(&self, topology: &Topology, directory: Option<&Path>) -> Result<Arc<Topics>, Failure> {
+        let schemas = Schemas::learn(&self.cluster.access, topology, directory)?;
+        Ok(Arc::new(Topics::new(&self.cluster, &self.layout).with_schemas(schemas)))
+    }
+
+    /// The same with those.
+    pub(crate) fn with_schemas(self, topology: &Topology) -> Result<Deployed, Failure> {
+        Ok(Deployed { topics: self.topics_with_schemas(topology, None)?, ..self })
+    }
 }
 
 /// The cluster that a command names, if it names one.

@@ -42,6 +42,7 @@ fn records_in(batches: &Batches) -> f64 {
 #[derive(Clone, Copy)]
 enum Tells {
     Nothing,
+    Reports,
     Scores,
     Late,
     Rejected,
@@ -66,6 +67,7 @@ pub struct Tally {
     late: Counter,
     duplicate: Counter,
     rejected: Counter,
+    rerouted: Counter,
     /// By type.
     promotions: [(Kind, Counter); 4],
     /// By policy id: applied and rejected; the last is [`OTHER`].
@@ -98,6 +100,7 @@ impl Tally {
             late: reports("late"),
             duplicate: reports("duplicate"),
             rejected: reports("rejected"),
+            rerouted: reports("rerouted"),
             promotions: [
                 (Kind::PromotionProposed, "promote"),
                 (Kind::DemotionProposed, "demote"),
@@ -126,6 +129,7 @@ impl Tally {
             partition.bytes.increment(body.len() as u64);
             match partition.tells {
                 Tells::Nothing => {}
+                Tells::Reports => self.rerouted.increment(frames(body).flatten().filter(is_rerouted).count() as u64),
                 Tells::Scores => self.accepted.increment((*count).into()),
                 Tells::Late => self.late.increment((*count).into()),
                 Tells::Rejected => frames(body).flatten().for_each(|frame| self.reject(&frame)),
@@ -185,6 +189,7 @@ impl Tally {
 
 fn tells(topic: &str) -> Tells {
     match topic {
+        "eval.reports" => Tells::Reports,
         "eval.scores" => Tells::Scores,
         "eval.late" => Tells::Late,
         "eval.rejected" => Tells::Rejected,
@@ -192,6 +197,11 @@ fn tells(topic: &str) -> Tells {
         "alloc.applied" => Tells::Allocations,
         _ => Tells::Nothing,
     }
+}
+
+/// A report that a task wrote: only those that it forwards.
+fn is_rerouted(frame: &Frame<'_>) -> bool {
+    !frame.is_outside() && frame.kind() == Some(Kind::EvalReport)
 }
 
 fn is_duplicate(answer: &Answered<'_>) -> bool {

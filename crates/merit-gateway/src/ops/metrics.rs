@@ -51,7 +51,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    REPORTS Counter "merit_eval_reports_total" "reports" ["outcome": "`accepted`: it counts in its windows; `late`: it came after they closed; `duplicate`: a report of that id had come; `rejected`: it broke a rule"]
+    REPORTS Counter "merit_eval_reports_total" "reports" ["outcome": "`accepted`: it counts in its windows; `late`: it came after they closed; `duplicate`: a report of that id had come; `rejected`: it broke a rule; `rerouted`: its sender put it into another partition than its agent has, and it was forwarded there: `partitioner=murmur2_random` spares that"]
         "reports that were judged, once that is on disk: the ingestion rate";
     SCORING Histogram "merit_eval_scoring_seconds" "seconds" []
         "from the receipt of a report to its answer: stored, scored, synced, and folded into the read models";

@@ -41,7 +41,8 @@ impl Append {
         }
         self.payload.clear();
         input.payload.put(&mut self.payload);
-        let (value, headers) = self.writer.write(&input.frame(&self.payload));
+        let schema = self.topics.schema(input.partition, input.payload.kind() as u32);
+        let (value, headers) = self.writer.write(&input.frame(&self.payload), schema);
         let (topic, partition) = self.topics.place(input.partition);
         let record = BaseRecord::to(topic).partition(partition).key(input.key.name).payload(value).headers(headers);
         self.producer.send(record.timestamp(timestamp(input.time))).map_err(|(error, _)| ClusterError::call(attempt)(error))

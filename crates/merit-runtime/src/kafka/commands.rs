@@ -56,7 +56,7 @@ impl Commands {
 
     /// Sends a record to a partition; waits only while as many are on their way as may be. [`Commands::flush`] tells of its arrival.
     pub fn send(&mut self, partition: usize, frame: &Frame<'_>) -> Result<(), ClusterError> {
-        let (value, headers) = self.writer.write(frame);
+        let (value, headers) = self.writer.write(frame, self.topics.schema(partition, frame.kind));
         let (topic, number) = self.topics.place(partition);
         let record = BaseRecord::to(topic).partition(number).key(frame.key).payload(value).headers(headers);
         let (mut record, begun) = (record.timestamp(timestamp(frame.time)), Instant::now());

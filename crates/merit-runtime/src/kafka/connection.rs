@@ -2,6 +2,7 @@
 
 use super::client::Cluster;
 use super::error::ClusterError;
+use super::foreign::Intake;
 use super::member::{Member, Owned};
 use super::producer::Producer;
 use super::reader::{LastError, Reader};
@@ -54,22 +55,22 @@ impl Connection {
     pub(super) fn open(
         cluster: &Cluster,
         setup: &Rc<Setup>,
+        topics: &Arc<Topics>,
         instance: &str,
         in_force: Vec<u8>,
         observe: Arc<dyn Fn(Event) + Send + Sync>,
         last_error: &LastError,
     ) -> Result<Connection, ClusterError> {
-        let topics = Arc::new(Topics::new(cluster, &setup.layout));
         let inputs: std::collections::BTreeSet<&str> = setup.layout.tasks.iter().map(|task| topics.place(task.input).0).collect();
         let inputs: Vec<&str> = inputs.into_iter().collect();
-        let member = Member::join(cluster, instance, &inputs, &topics, last_error)?;
-        let reader = Reader::new(cluster, &topics, last_error)?;
+        let member = Member::join(cluster, instance, &inputs, topics, last_error)?;
+        let reader = Reader::new(cluster, topics, last_error)?;
         let id = format!("{}-{instance}", cluster.application);
         let producers = [id.clone(), format!("{id}-changelog")].map(|id| Producer::new(cluster, id, last_error));
         Ok(Connection {
             setup: Rc::clone(setup),
-            topics,
-            door: Door { setup: Rc::clone(setup), in_force },
+            topics: Arc::clone(topics),
+            door: Door { setup: Rc::clone(setup), in_force, intake: Intake::new(&setup.layout, topics, last_error) },
             reader,
             member,
             producers,
@@ -115,26 +116,31 @@ struct Door {
     setup: Rc<Setup>,
     /// Encoding of the ConfigEpoch that this copy was started with.
     in_force: Vec<u8>,
+    intake: Intake,
 }
 
 impl Door {
-    /// Hands a message to a task, unless what stands there is none of its inputs.
-    fn give(&self, partition: usize, message: &BorrowedMessage<'_>, offset: u64, take: Take<'_>) -> Result<(), ClusterError> {
+    /// Hands a message to a task, unless what stands there is none of its inputs. False where the partition has to wait before it.
+    fn give(&mut self, partition: usize, message: &BorrowedMessage<'_>, offset: u64, take: Take<'_>) -> Result<bool, ClusterError> {
         match wire::read(message) {
             Read::Record(frame) => {
                 self.check_epoch(&frame)?;
                 take(offset, Some(frame));
             }
             Read::Foreign(foreign) if self.setup.layout.is_report_partition(partition) => {
-                take(offset, Some(foreign.frame(&foreign.raw_report())));
+                match self.intake.frame(partition, offset, &foreign) {
+                    Some(frame) => take(offset, Some(frame)),
+                    None => return Ok(false),
+                }
             }
             Read::Foreign(foreign) => {
                 let (topic, partition) = (message.topic().to_owned(), message.partition());
-                return Err(ClusterError::NoRecord { topic, partition, offset, cause: foreign.detail });
+                let cause = foreign.fault.unwrap_or("the header `merit` is missing");
+                return Err(ClusterError::NoRecord { topic, partition, offset, cause });
             }
             Read::Gap => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Refuses a configuration that came into force since the start and is not this copy's own.
@@ -160,6 +166,9 @@ impl Transport for Connection {
 
     fn join(&mut self) -> Result<Membership, Refused> {
         self.rest();
+        if let Some(fault) = self.topics.schemas().fault() {
+            return Err(Refused::Failed(fault.into()));
+        }
         let owned = self.member.hear()?;
         if owned.generation != self.owned.generation {
             for lost in self.owned.partitions.keys().filter(|partition| !owned.partitions.contains_key(*partition)) {
@@ -190,26 +199,36 @@ impl Transport for Connection {
     }
 
     fn poll(&mut self, partition: usize, from: u64, take: Take<'_>) -> Result<(), Refused> {
-        let mut given = Ok(());
+        if self.door.intake.is_held(partition) {
+            return Ok(());
+        }
+        let mut given = Ok(true);
         let polled = self.reader.poll(partition, from, POLLED, |offset, message| {
-            if given.is_ok() {
+            if matches!(given, Ok(true)) {
                 given = self.door.give(partition, message, offset, take);
             }
         });
         self.busy |= polled.map_err(failed)? > 0;
-        given.map_err(|error| Refused::Failed(error.into()))
+        given.map(drop).map_err(|error| Refused::Failed(error.into()))
     }
 
     fn read(&mut self, partition: usize, from: u64, end: u64, take: Take<'_>) -> Result<u64, Refused> {
-        let mut given = Ok(());
+        if self.door.intake.is_held(partition) {
+            return Err(Refused::Retry);
+        }
+        let (mut given, mut held) = (Ok(true), from);
         let next = self.reader.read(partition, from, end, READ, |offset, message| {
-            if given.is_ok() {
+            if matches!(given, Ok(true)) {
+                held = offset;
                 given = self.door.give(partition, message, offset, take);
             }
         });
         self.busy = true;
-        given.map_err(|error| Refused::Failed(error.into()))?;
-        next.map_err(failed)?.ok_or(Refused::Retry)
+        match given.map_err(|error| Refused::Failed(error.into()))? {
+            false if held == from => Err(Refused::Retry),
+            false => Ok(held),
+            true => next.map_err(failed)?.ok_or(Refused::Retry),
+        }
     }
 
     fn read_rows(&mut self, partition: usize, from: u64, end: u64, take: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64, Refused> {
@@ -227,7 +246,7 @@ impl Transport for Connection {
     }
 
     fn send(&mut self, role: Role, partition: usize, frame: &Frame<'_>) -> Result<(), Refused> {
-        let (value, headers) = self.writer.write(frame);
+        let (value, headers) = self.writer.write(frame, self.topics.schema(partition, frame.kind));
         let place = self.topics.place(partition);
         self.producers[role as usize].send(place, frame.key.as_bytes(), Some(value), Some(wire::timestamp(frame.time)), Some(headers))
     }

@@ -23,6 +23,38 @@ pub enum ClusterError {
         /// One line each.
         problems: Vec<String>,
     },
+    /// A call to the schema registry failed, or got no answer.
+    #[error("could not {attempt} the schema registry {url}: {cause}")]
+    Registry {
+        /// Where it is.
+        url: String,
+        /// What was attempted.
+        attempt: &'static str,
+        /// What it says, or why there was no answer.
+        cause: String,
+    },
+    /// The registry lacks schemas of Merit.
+    #[error("the schema registry lacks {}", match subjects.as_slice() { [one] => one.clone(), many => format!("{} subjects", many.len()) })]
+    SchemaMissing {
+        /// Their subjects.
+        subjects: Vec<String>,
+    },
+    /// The registry has another schema under an id than messages mean by it.
+    #[error("under id {id} the schema registry does not have the schema of {subject} that this program writes")]
+    SchemaDiffers {
+        /// The subject.
+        subject: String,
+        /// The id.
+        id: u32,
+    },
+    /// The registry took a schema for one that cannot follow those of its subject.
+    #[error("the schema registry refuses the schema of {subject}: {cause}")]
+    SchemaRefused {
+        /// The subject.
+        subject: String,
+        /// What it says.
+        cause: String,
+    },
     /// A call failed for good.
     #[error("could not {attempt}: {cause}")]
     Call {
@@ -149,6 +181,10 @@ impl ClusterError {
     pub fn code(&self) -> &'static Code {
         match self {
             ClusterError::Access { .. } => code::KAFKA_CONFIG,
+            ClusterError::Registry { .. } => code::REGISTRY_FAILED,
+            ClusterError::SchemaMissing { .. } => code::SCHEMA_MISSING,
+            ClusterError::SchemaDiffers { .. } => code::SCHEMA_DIFFERS,
+            ClusterError::SchemaRefused { .. } => code::SCHEMA_REFUSED,
             ClusterError::Call { .. } => code::CLUSTER_FAILED,
             ClusterError::OffsetGone { .. } => code::CLUSTER_OFFSET_GONE,
             ClusterError::Replaced { .. } => code::CLUSTER_TOPIC_CHANGED,
@@ -172,6 +208,7 @@ impl ClusterError {
         match self {
             ClusterError::Differs { differences: lines }
             | ClusterError::PartitionsDiffer { differences: lines }
+            | ClusterError::SchemaMissing { subjects: lines }
             | ClusterError::Access { problems: lines, .. } => Some(lines.join("\n")),
             _ => None,
         }

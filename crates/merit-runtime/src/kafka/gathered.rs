@@ -1,6 +1,5 @@
 //! Messages on their way into batches of the log.
 
-use super::wire::Read;
 use crate::RuntimeError;
 use crate::embedded::{BATCH_BYTES, Batches, ends_row};
 use crate::frame::Frame;
@@ -104,12 +103,10 @@ impl Gathered {
         self.partitions[partition].last.get(&stream).is_some_and(|last| sequence <= *last)
     }
 
-    /// Takes a message.
-    pub(super) fn take(&mut self, partition: usize, offset: u64, read: &Read<'_>) {
-        match read {
-            Read::Record(frame) => self.append(partition, offset, frame),
-            Read::Foreign(foreign) => self.append(partition, offset, &foreign.frame(&foreign.raw_report())),
-            Read::Gap => {}
+    /// Takes a message: a record, or none.
+    pub(super) fn take(&mut self, partition: usize, offset: u64, frame: Option<&Frame<'_>>) {
+        if let Some(frame) = frame {
+            self.append(partition, offset, frame);
         }
         self.pass(partition, offset + 1);
     }

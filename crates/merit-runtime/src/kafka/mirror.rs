@@ -5,11 +5,12 @@
 
 use super::client::Cluster;
 use super::error::{ClusterError, patiently};
+use super::foreign::Intake;
 use super::gathered::Gathered;
 use super::group::Group;
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
-use super::wire;
+use super::wire::{self, Read};
 use crate::embedded::{BATCH_BYTES, Batches, Committed};
 use crate::layout::Layout;
 use crate::processed::{Processed, Span};
@@ -42,6 +43,7 @@ type Write<'w> = &'w mut dyn FnMut(Batches, MetaRows) -> Result<(), RuntimeError
 pub(super) struct Source {
     pub(super) reader: Reader,
     pub(super) gathered: Gathered,
+    intake: Intake,
     layout: Arc<Layout>,
     group: Group,
     inputs: Vec<usize>,
@@ -56,6 +58,7 @@ impl Source {
         Ok(Source {
             reader: Reader::new(cluster, topics, &last_error)?,
             gathered: Gathered::new(layout),
+            intake: Intake::new(layout, topics, &last_error),
             layout: Arc::clone(layout),
             group: Group::new(cluster, topics)?,
             inputs: layout.tasks.iter().map(|task| task.input).collect(),
@@ -107,11 +110,17 @@ impl Source {
     }
 
     fn read_towards(&mut self, at: usize, end: u64) -> Result<(), ClusterError> {
-        let Source { reader, gathered, .. } = self;
-        let from = gathered.next(at);
-        match reader.read(at, from, end, TURN, |offset, message| gathered.take(at, offset, &wire::read(message))) {
-            Ok(Some(next)) => gathered.pass(at, next.min(end)),
-            Ok(None) => {}
+        let Source { reader, gathered, intake, .. } = self;
+        if intake.is_held(at) {
+            return Ok(());
+        }
+        let (from, mut is_held) = (gathered.next(at), false);
+        let read = reader.read(at, from, end, TURN, |offset, message| {
+            is_held = is_held || !take(gathered, intake, at, offset, message);
+        });
+        match read {
+            Ok(Some(next)) if !is_held => gathered.pass(at, next.min(end)),
+            Ok(_) => {}
             Err(error) if error.is_passing() => {}
             Err(error) => return Err(error),
         }
@@ -137,10 +146,11 @@ impl Source {
     /// Takes what is there, as far as a commit goes.
     fn gather(&mut self) -> Result<(), ClusterError> {
         for at in 0..self.layout.partitions.len() {
-            let Source { reader, gathered, .. } = self;
-            while gathered.bytes < COMMIT_BYTES && gathered.open_bytes(at) < BATCH_BYTES {
+            let Source { reader, gathered, intake, .. } = self;
+            while gathered.bytes < COMMIT_BYTES && gathered.open_bytes(at) < BATCH_BYTES && !intake.is_held(at) {
                 let from = gathered.next(at);
-                let take = |offset, message: &BorrowedMessage<'_>| gathered.take(at, offset, &wire::read(message));
+                let mut is_held = false;
+                let take = |offset, message: &BorrowedMessage<'_>| is_held = is_held || !take(gathered, intake, at, offset, message);
                 if reader.poll(at, from, TURN, take)? < TURN {
                     break;
                 }
@@ -155,6 +165,19 @@ impl Source {
         rows.push(self.processed.row(&self.layout));
         write(batches, rows)
     }
+}
+
+/// Takes a message; false where its partition has to wait before it.
+fn take(gathered: &mut Gathered, intake: &mut Intake, at: usize, offset: u64, message: &BorrowedMessage<'_>) -> bool {
+    match wire::read(message) {
+        Read::Record(frame) => gathered.take(at, offset, Some(&frame)),
+        Read::Gap => gathered.take(at, offset, None),
+        Read::Foreign(foreign) => match intake.frame(at, offset, &foreign) {
+            Some(frame) => gathered.take(at, offset, Some(&frame)),
+            None => return false,
+        },
+    }
+    true
 }
 
 /// Fails where the cluster does not answer, or has not every partition.

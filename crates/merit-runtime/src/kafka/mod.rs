@@ -5,7 +5,7 @@
 //! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it),
 //! [`watch`] (whether the topics are those that it read). Beside the copies: [`admin`] and
 //! [`settings`] (topics are made and compared), [`in_force`] and [`append`] (configurations are found and appended), [`commands`]
-//! (what is sent by itself), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what services work with).
+//! (what is sent by itself), [`registry`], [`schemas`] and [`foreign`] (ids of schemas, and what other programs send), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what services work with).
 
 mod access;
 pub mod admin;
@@ -15,6 +15,7 @@ pub mod commands;
 mod connection;
 mod disk;
 mod error;
+pub mod foreign;
 mod gathered;
 mod group;
 pub mod in_force;
@@ -23,7 +24,9 @@ mod member;
 pub mod mirror;
 mod producer;
 pub mod reader;
+mod registry;
 pub mod restore;
+pub mod schemas;
 pub mod settings;
 pub mod topics;
 pub mod watch;

@@ -32,6 +32,11 @@ impl LastError {
         }
     }
 
+    /// Notes what something beside librdkafka has to say.
+    pub(super) fn say(&self, what: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+    }
+
     /// Gives it once.
     pub fn take(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()

@@ -199,7 +199,7 @@ impl Writing {
                 self.restored.gaps += 1;
             }
             let mut writer = std::mem::take(&mut self.writer);
-            let (value, headers) = writer.write(&frame);
+            let (value, headers) = writer.write(&frame, self.topics.schema(at, frame.kind));
             let sent = self.send(at, BaseRecord::with_opaque_to("", 0).key(frame.key).payload(value).headers(headers).timestamp(time));
             self.writer = writer;
             sent?;

@@ -1,6 +1,7 @@
 //! Every partition that Merit has on Kafka, by one number: those of the layout, and behind them its own.
 
 use super::client::Cluster;
+use super::schemas::Schemas;
 use crate::layout::Layout;
 use merit_core::Key;
 use std::collections::BTreeMap;
@@ -45,6 +46,9 @@ pub struct Topics {
     numbers: BTreeMap<(Arc<str>, i32), usize>,
     tasks: usize,
     logs: usize,
+    /// Number of its topic, by partition of the layout.
+    topics: Vec<usize>,
+    schemas: Schemas,
 }
 
 impl Topics {
@@ -55,7 +59,24 @@ impl Topics {
         let answers = (0..ANSWERS_PARTITIONS).map(|partition| (ANSWERS.into(), partition as i32));
         let places: Vec<(Arc<str>, i32)> = logs.chain(changelogs).chain(answers).collect();
         let numbers = places.iter().cloned().zip(0..).collect();
-        Topics { places, numbers, tasks: layout.tasks.len(), logs: layout.partitions.len() }
+        let topics = layout.partitions.iter().map(|partition| partition.topic).collect();
+        let (tasks, logs) = (layout.tasks.len(), layout.partitions.len());
+        Topics { places, numbers, tasks, logs, topics, schemas: Schemas::default() }
+    }
+
+    /// The same with the schemas of a registry.
+    pub fn with_schemas(self, schemas: Schemas) -> Topics {
+        Topics { schemas, ..self }
+    }
+
+    /// The schemas that messages name.
+    pub(super) fn schemas(&self) -> &Schemas {
+        &self.schemas
+    }
+
+    /// Id of the schema of a record type in a partition of the layout.
+    pub fn schema(&self, partition: usize, kind: u32) -> u32 {
+        self.schemas.id(self.topics[partition], kind)
     }
 
     /// Every topic, as it has to be.

@@ -7,12 +7,12 @@
 //! | value | 0, schema id (u32, big-endian), Avro datum: the framing that clients of a schema registry know |
 //! | header `merit` | Avro datum of [`Envelope`]; a message of another producer has none |
 //!
-//! A schema id is the number of the record's type.
+//! The header tells the type of a record, so Merit reads what it wrote whatever a registry says; ids are for everyone else.
 
 use super::client::MAX_MESSAGE;
 use crate::frame::Frame;
 use merit_core::id::Hex;
-use merit_core::record::{EvalReport, Headers, RawReport};
+use merit_core::record::{Headers, RawReport};
 use merit_core::{Datum, EventTime, Head, Kind, datum};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
 use sha2::{Digest, Sha256};
@@ -24,7 +24,7 @@ pub const HEADER: &str = "merit";
 pub const GAP: &str = "merit-gap";
 
 /// Bytes before the datum.
-const FRAMING: usize = 5;
+pub(super) const FRAMING: usize = 5;
 
 /// Bytes of the longest key of another program.
 const LONGEST_KEY: usize = 1 << 10;
@@ -36,6 +36,8 @@ const LARGEST_VALUE: usize = MAX_MESSAGE as usize - (64 << 10);
 datum! {
     /// What a message says of its record beside key, time and value.
     Envelope<'a> {
+        /// Number of its type.
+        kind: u32,
         /// How often what led here was fed back.
         hops: u32,
         /// Number of its stream; 65,535 for a record from outside.
@@ -62,16 +64,16 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// The value and the headers of a record.
-    pub fn write(&mut self, frame: &Frame<'_>) -> (&[u8], OwnedHeaders) {
+    /// The value and the headers of a record, whose schema has that id.
+    pub fn write(&mut self, frame: &Frame<'_>, schema: u32) -> (&[u8], OwnedHeaders) {
         self.value.clear();
         self.value.push(0);
-        self.value.extend_from_slice(&frame.kind.to_be_bytes());
+        self.value.extend_from_slice(&schema.to_be_bytes());
         self.value.extend_from_slice(frame.payload);
         self.envelope.clear();
-        let Frame { hops, stream, sequence, time, headers, .. } = *frame;
+        let Frame { kind, hops, stream, sequence, time, headers, .. } = *frame;
         let time = (time.0 != timestamp(time)).then_some(time);
-        Envelope { hops, stream, sequence, time, headers }.put(&mut self.envelope);
+        Envelope { kind, hops, stream, sequence, time, headers }.put(&mut self.envelope);
         let headers = OwnedHeaders::new_with_capacity(1).insert(Header { key: HEADER, value: Some(&self.envelope) });
         (&self.value, headers)
     }
@@ -81,47 +83,41 @@ impl Writer {
 pub enum Read<'m> {
     /// A record of Merit.
     Record(Frame<'m>),
-    /// Anything else: who sent it does not write Merit's schemas.
+    /// Anything else: who sent it is no part of Merit.
     Foreign(Foreign<'m>),
     /// No record.
     Gap,
 }
 
-/// A message that is no record.
+/// A message without a header of Merit, or with one that cannot be read.
 pub struct Foreign<'m> {
-    key: &'m str,
-    time: EventTime,
-    bytes: &'m [u8],
-    /// Why it is none.
-    pub detail: &'static str,
+    /// Its key; empty where it has none.
+    pub key: &'m str,
+    /// When it was received.
+    pub time: EventTime,
+    /// Its value.
+    pub bytes: &'m [u8],
+    /// Why nothing can be made of it, where that shows without its value.
+    pub fault: Option<&'static str>,
 }
 
 impl Foreign<'_> {
-    /// The encoding of the raw report that it is taken for. What is too large for one stays in the topic, and the report tells its digest.
-    pub fn raw_report(&self) -> Vec<u8> {
-        let (source, rule, mut payload) = (self.key, "schema_invalid", Vec::new());
+    /// Appends the encoding of the raw report that it is taken for. What is too large for one stays in the topic, and the report tells
+    /// its digest.
+    pub fn put_raw_report(&self, rule: &str, detail: &str, payload: &mut Vec<u8>) {
         if self.bytes.len() > LARGEST_VALUE {
             let digest = Sha256::digest(self.bytes);
             let detail = format!("the value has {} bytes, too many for a report; their SHA-256 is {}", self.bytes.len(), Hex(&digest));
-            RawReport { source, rule, detail: &detail, bytes: &[] }.put(&mut payload);
+            RawReport { source: self.key, rule, detail: &detail, bytes: &[] }.put(payload);
         } else {
-            RawReport { source, rule, detail: self.detail, bytes: self.bytes }.put(&mut payload);
+            RawReport { source: self.key, rule, detail, bytes: self.bytes }.put(payload);
         }
-        payload
     }
 
-    /// Itself as a record with that payload.
-    pub fn frame<'a>(&'a self, payload: &'a [u8]) -> Frame<'a> {
-        Frame {
-            kind: Kind::RawReport as u32,
-            hops: 0,
-            stream: Head::OUTSIDE.into(),
-            sequence: 0,
-            time: self.time,
-            key: self.key,
-            headers: None,
-            payload,
-        }
+    /// Itself as a record of that type and payload.
+    pub fn frame<'a>(&'a self, kind: Kind, payload: &'a [u8]) -> Frame<'a> {
+        let Foreign { key, time, .. } = *self;
+        Frame { kind: kind as u32, hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, time, key, headers: None, payload }
     }
 }
 
@@ -137,27 +133,21 @@ pub fn read<'m>(message: &'m BorrowedMessage<'_>) -> Read<'m> {
 }
 
 fn of_parts<'m>(key: &'m [u8], bytes: &'m [u8], time: EventTime, envelope: Option<&'m [u8]>) -> Read<'m> {
-    let text = std::str::from_utf8(key);
-    let foreign = |detail| Read::Foreign(Foreign { key: text.unwrap_or("unreadable"), time, bytes, detail });
-    let Ok(key) = text else { return foreign("the key is not UTF-8") };
-    if envelope.is_none() && key.len() > LONGEST_KEY {
-        return Read::Foreign(Foreign { key: "unreadable", time, bytes, detail: "the key has more than 1,024 bytes" });
-    }
-    if envelope.is_none() && bytes.len() > LARGEST_VALUE {
-        return foreign("the value is too large");
-    }
-    let Some((framing, payload)) = bytes.split_first_chunk::<FRAMING>() else { return foreign("the value is shorter than its framing") };
-    let kind = u32::from_be_bytes([framing[1], framing[2], framing[3], framing[4]]);
-    if framing[0] != 0 || u8::try_from(kind).ok().and_then(Kind::from_number).is_none() {
-        return foreign("the value does not begin with 0 and the id of a schema");
-    }
-    let outside = || {
-        // A producer of its own writes reports and nothing else, and nobody looked at them yet.
-        let is_report = kind == Kind::EvalReport as u32 && EvalReport::decode(payload).is_some();
-        is_report.then_some(Envelope { hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, time: None, headers: None })
+    let foreign = |key, fault| Read::Foreign(Foreign { key, time, bytes, fault });
+    let Ok(key) = std::str::from_utf8(key) else { return foreign("unreadable", Some("the key is not UTF-8")) };
+    let Some(envelope) = envelope else {
+        return match (key.len() > LONGEST_KEY, bytes.len() > LARGEST_VALUE) {
+            (true, _) => foreign("unreadable", Some("the key has more than 1,024 bytes")),
+            (_, true) => foreign(key, Some("the value is too large")),
+            _ => foreign(key, None),
+        };
     };
-    let Some(Envelope { hops, stream, sequence, time: exact, headers }) = envelope.map_or_else(outside, Envelope::decode) else {
-        return foreign("the value is no EvalReport, and the header `merit` is missing or cannot be read");
+    let Some(Envelope { kind, hops, stream, sequence, time: exact, headers }) = Envelope::decode(envelope) else {
+        return foreign(key, Some("the header `merit` cannot be read"));
+    };
+    let known = u8::try_from(kind).ok().and_then(Kind::from_number);
+    let Some((([0, ..], payload), _)) = bytes.split_first_chunk::<FRAMING>().zip(known) else {
+        return foreign(key, Some("the value is not what its header `merit` says"));
     };
     Read::Record(Frame { kind, hops, stream, sequence, time: exact.unwrap_or(time), key, headers, payload })
 }
@@ -182,7 +172,7 @@ mod tests {
         let mut writer = Writer::default();
         for time in [EventTime(5), EventTime(1), EventTime::EPOCH, EventTime(-1), EventTime::MIN, EventTime::LATEST] {
             let frame = Frame { time, ..frame };
-            let (value, headers) = writer.write(&frame);
+            let (value, headers) = writer.write(&frame, 77);
             let value = value.to_vec();
             let envelope = headers.get(0).value.map(<[u8]>::to_vec);
             let stamped = timestamp(time);
@@ -192,13 +182,18 @@ mod tests {
                 _ => panic!("a record"),
             }
         }
-        let value = writer.write(&frame).0.to_vec();
-        for (key, value) in
-            [(&b"agent"[..], &value[..]), (b"agent", b"{}"), (b"agent", b""), (&[0xff], &value), (b"agent", &[0, 0, 0, 0, 250, 1])]
-        {
-            let Read::Foreign(foreign) = of_parts(key, value, EventTime(5), None) else { panic!("{value:?} is no record") };
-            let payload = foreign.raw_report();
-            assert_eq!(RawReport::decode(foreign.frame(&payload).payload).expect("a raw report").bytes, value);
+        let (value, headers) = writer.write(&frame, 77);
+        let (value, envelope) = (value.to_vec(), headers.get(0).value.map(<[u8]>::to_vec));
+        let cases = [
+            (&b"agent"[..], &value[..], None, false),
+            (b"agent", &value, Some(&b"?"[..]), true),
+            (b"agent", b"", envelope.as_deref(), true),
+            (b"agent", b"{\"a\":1}", envelope.as_deref(), true),
+            (&[0xff], &value, envelope.as_deref(), true),
+        ];
+        for (key, value, envelope, is_faulty) in cases {
+            let Read::Foreign(foreign) = of_parts(key, value, EventTime(5), envelope) else { panic!("{value:?} is no record") };
+            assert_eq!((foreign.bytes, foreign.fault.is_some()), (value, is_faulty), "{:?}", foreign.fault);
         }
     }
 
@@ -209,7 +204,8 @@ mod tests {
             [("agent", &value[1..], LARGEST_VALUE), ("agent", &value[..], 0), (&key, &value[..9], 9), (&key[1..], &value[..9], 9)]
         {
             let Read::Foreign(foreign) = of_parts(key.as_bytes(), value, EventTime(5), None) else { panic!("it is no record") };
-            let payload = foreign.raw_report();
+            let mut payload = Vec::new();
+            foreign.put_raw_report("schema_invalid", "no report", &mut payload);
             let report = RawReport::decode(&payload).expect("a raw report");
             assert_eq!(report.bytes.len(), bytes);
             assert_eq!(report.detail.contains("SHA-256"), bytes == 0, "{}", report.detail);

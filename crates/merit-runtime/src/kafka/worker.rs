@@ -5,6 +5,7 @@ use super::connection::Connection;
 use super::disk::Disk;
 use super::error::ClusterError;
 use super::reader::LastError;
+use super::topics::Topics;
 use super::watch::Watch;
 use crate::RuntimeError;
 use crate::copy::{self, Bounds, Place, Setup, Step, Stop};
@@ -88,6 +89,8 @@ pub struct Parts {
     pub in_force: Vec<u8>,
     /// The topology.
     pub layout: Arc<Layout>,
+    /// Where everything lies.
+    pub topics: Arc<Topics>,
     /// The emitter key.
     pub signer: Signer,
     /// Its data directory.
@@ -124,10 +127,10 @@ impl Worker {
 }
 
 fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBool) -> Result<(), RuntimeError> {
-    let Parts { cluster, instance, in_force, layout, signer, store, runtime } = parts;
+    let Parts { cluster, instance, in_force, layout, topics, signer, store, runtime } = parts;
     let setup = Rc::new(Setup::new(layout, Some(signer)));
     let last_error = LastError::default();
-    let connection = Connection::open(&cluster, &setup, &instance, in_force, Arc::clone(&observe), &last_error)?;
+    let connection = Connection::open(&cluster, &setup, &topics, &instance, in_force, Arc::clone(&observe), &last_error)?;
     let watch = Watch::start(&cluster, &setup.layout, &store)?;
     let disk = Rc::new(RefCell::new(Disk::new(&setup, &store)));
     let (step, again, stopping) = (Rc::new(Cell::new(Step::Join)), Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));

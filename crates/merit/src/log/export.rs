@@ -10,6 +10,7 @@ use merit_runtime::archive;
 use merit_runtime::kafka::{Mirror, mirror};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::{Store, Sync};
+use merit_topology::Topology;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,11 +34,12 @@ pub(crate) struct Export {
 impl Export {
     pub(super) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let Export { reach, data_dir, output, topology } = self;
-        let deployed = session::cluster(&reach, &session::topology(topology.as_deref())?)?;
+        let read = session::topology(topology.as_deref())?;
+        let deployed = session::cluster(&reach, &read)?;
         let place = |data_dir| Place { data_dir, topology };
         match (deployed, data_dir, output) {
-            (Some(deployed), Some(data_dir), None) => into_directory(&deployed, &place(data_dir), out),
-            (Some(deployed), None, Some(file)) => into_file(&deployed, &file, out),
+            (Some(deployed), Some(data_dir), None) => into_directory(&deployed, &read, &place(data_dir), out),
+            (Some(deployed), None, Some(file)) => into_file(deployed.with_schemas(&read)?, &file, out),
             (None, Some(data_dir), Some(file)) => of_directory(&place(data_dir), &file, out),
             _ => Err(Failure::new(code::USAGE, "an export has one log to copy and one place to copy it to")
                 .because("--kafka HOST:PORT with --data-dir DIR or --output FILE, or --data-dir DIR with --output FILE")),
@@ -45,13 +47,14 @@ impl Export {
     }
 }
 
-fn into_directory(deployed: &Deployed, place: &Place, out: &mut Output) -> Result<(), Failure> {
+fn into_directory(deployed: &Deployed, topology: &Topology, place: &Place, out: &mut Output) -> Result<(), Failure> {
     session::refuse_in_use(place)?;
     let Deployed { cluster, layout, topics } = deployed;
     // A cluster that is not there leaves no directory behind.
     mirror::reach(cluster, topics)?;
     let store = Arc::new(Store::open(&place.data_dir, Sync::Disk)?);
-    let mut mirror = Mirror::open(cluster, layout, topics, &store)?;
+    let topics = deployed.topics_with_schemas(topology, Some(&place.data_dir))?;
+    let mut mirror = Mirror::open(cluster, layout, &topics, &store)?;
     mirror.catch_up(|done, of| out.progress(&format!("{done} of {of} offsets copied")))?;
     drop(mirror);
     out.progress("");
@@ -74,9 +77,9 @@ fn tell(store: &Store, layout: &Layout, directory: &Path, out: &mut Output) -> R
     out.line("every command that reads a directory reads it; the same export once more brings it up to date")
 }
 
-fn into_file(deployed: &Deployed, file: &Path, out: &mut Output) -> Result<(), Failure> {
+fn into_file(deployed: Deployed, file: &Path, out: &mut Output) -> Result<(), Failure> {
     let Deployed { cluster, layout, topics } = deployed;
-    mirror::export(cluster, layout, topics, file, |done, of| out.progress(&format!("{done} of {of} offsets copied")))?;
+    mirror::export(&cluster, &layout, &topics, file, |done, of| out.progress(&format!("{done} of {of} offsets copied")))?;
     told(file, out)
 }
 

@@ -34,7 +34,8 @@ pub(crate) struct Import {
 impl Import {
     pub(super) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let topology = session::topology(self.topology.as_deref())?;
-        match (self.file, self.data_dir, session::cluster(&self.reach, &topology)?) {
+        let deployed = session::cluster(&self.reach, &topology)?.map(|deployed| deployed.with_schemas(&topology)).transpose()?;
+        match (self.file, self.data_dir, deployed) {
             (Some(file), Some(data_dir), None) => into_directory(&file, &data_dir, &topology, out),
             (Some(file), None, Some(deployed)) => onto(&deployed, &topology, &Log::File(&file), out),
             (None, Some(data_dir), Some(deployed)) => onto(&deployed, &topology, &Log::Directory(&Store::open_to_read(&data_dir)?), out),

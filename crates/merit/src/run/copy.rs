@@ -36,11 +36,13 @@ impl Run {
         let health = Arc::new(Health::default());
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), LOGIC_VERSION));
         let services = Services::start(&health, &metrics, &addresses)?;
-        let Deployed { cluster, layout, topics } = deployed;
-        admin::check(&cluster, &topics, topology)?;
+        let Deployed { cluster, layout, topics } = &deployed;
+        admin::check(cluster, topics, topology)?;
         let signer = Signer::new(&topology.key_name, &key::read(&session::key_path(&self.place, self.audit_key.as_ref()))?);
-        let in_force = in_force(&cluster, &topics, &layout, topology, &signer)?;
+        let in_force = in_force(cluster, topics, layout, topology, &signer)?;
         let store = Arc::new(Store::open(&self.place.data_dir, Sync::System)?);
+        let topics = deployed.topics_with_schemas(topology, Some(&self.place.data_dir))?;
+        let Deployed { cluster, layout, .. } = deployed;
         let instance = instance(&self.place.data_dir)?;
         let mut mirror = Mirror::open(&cluster, &layout, &topics, &store)?;
         info!(instance, brokers = cluster.brokers, "joins the group");
@@ -49,6 +51,7 @@ impl Run {
             instance,
             in_force,
             layout: Arc::clone(&layout),
+            topics: Arc::clone(&topics),
             signer,
             store: Arc::clone(&store),
             runtime: topology.runtime,

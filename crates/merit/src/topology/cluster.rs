@@ -13,6 +13,7 @@ use merit_runtime::kafka::Cluster;
 use merit_runtime::kafka::admin::{self, Compared, Difference};
 use merit_runtime::kafka::append::Append;
 use merit_runtime::kafka::in_force::{Configuration, InForce};
+use merit_runtime::kafka::schemas::{self, Schemas};
 use merit_runtime::kafka::topics::Topics;
 use merit_runtime::layout::Layout;
 use merit_runtime::{Input, RuntimeError, key};
@@ -29,11 +30,18 @@ pub(super) fn apply(topology: &Topology, deployed: Deployed, audit_key: &Path, d
     let Deployed { cluster, layout, topics } = deployed;
     let plan = admin::plan(&cluster, &topics, topology)?;
     let deployment = Deployment { topology, audit_key, dry_run, policy, cluster, layout, topics: Arc::clone(&topics) };
+    let mut subjects = schemas::plan(&deployment.cluster.access, topology)?;
+    let missing: Option<Vec<String>> = subjects.as_deref().map(schemas::missing);
     // Before anything is changed: what is refused leaves everything as it was.
     let mut changes = deployment.changes(plan.missing())?;
     if !dry_run {
+        if let Some(subjects) = &mut subjects {
+            schemas::register(&deployment.cluster.access, subjects)?;
+        }
         plan.carry_out()?;
-        let append = Append::take_over(&deployment.cluster, &deployment.topics)?;
+        let known = Schemas::of(topology, subjects.as_deref());
+        let topics = Arc::new(Topics::new(&deployment.cluster, &deployment.layout).with_schemas(known));
+        let append = Append::take_over(&deployment.cluster, &topics)?;
         // Again, now that nobody else appends.
         changes = deployment.changes(Vec::new())?;
         changes.append(&deployment, append)?;
@@ -41,7 +49,7 @@ pub(super) fn apply(topology: &Topology, deployed: Deployed, audit_key: &Path, d
     if let Some(kept) = kept_for_a_time(topology) {
         out.note(&kept);
     }
-    let told = Told { dry_run, topics: &plan.compared, changes: &changes, inputs: deployment.layout.tasks.len() };
+    let told = Told { dry_run, topics: &plan.compared, changes: &changes, registered: missing, inputs: deployment.layout.tasks.len() };
     if out.json { out.line(told.json().to_string()) } else { told.print(out) }
 }
 
@@ -171,6 +179,8 @@ struct Told<'a> {
     dry_run: bool,
     topics: &'a [Compared],
     changes: &'a Changes,
+    /// Subjects that the registry lacked; none without a registry.
+    registered: Option<Vec<String>>,
     /// Partitions that get a configuration.
     inputs: usize,
 }
@@ -192,6 +202,7 @@ impl Told<'_> {
             "topics": self.topics.iter().map(topic).collect::<Vec<_>>(),
             "epoch": { "number": self.changes.number(), "appended": self.changes.next.is_some(),
                 "parameters": parameters.map(parameter).collect::<Vec<_>>() },
+            "registered": self.registered,
             "pools": self.changes.pools.len(),
             "quotas": pools::quotas(&self.changes.pools),
             "policyAppended": self.changes.policy_differs,
@@ -199,7 +210,7 @@ impl Told<'_> {
     }
 
     fn print(&self, out: &mut Output) -> Result<(), Failure> {
-        let Told { dry_run, topics, changes, inputs } = *self;
+        let Told { dry_run, topics, changes, ref registered, inputs } = *self;
         let would = if dry_run { "would be " } else { "" };
         let unchanged = topics.iter().filter(|topic| topic.differences.is_empty()).count();
         if unchanged < topics.len() {
@@ -212,6 +223,14 @@ impl Told<'_> {
             out.table(&rows)?;
         }
         out.line(format!("{unchanged} of {} topics unchanged", topics.len()))?;
+        match registered.as_deref() {
+            None => {}
+            Some([]) => out.line("every schema is in the registry")?,
+            Some(subjects) => {
+                out.line(format!("{} schemas {would}registered", subjects.len()))?;
+                subjects.iter().try_for_each(|subject| out.line(format!("  {subject}")))?;
+            }
+        }
         match &changes.next {
             None => out.line(format!("configuration {} unchanged", changes.number()))?,
             Some(Next { number, parameters, .. }) => {
