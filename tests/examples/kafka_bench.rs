@@ -172,10 +172,13 @@ fn drain(hidden: &[&str]) {
     bench.application.wait_consumed();
     let seconds = begun.elapsed().as_secs_f64();
     let (used, memory, broker) = (cpu(copy.id()), peak(copy.id()), cpu(bench.broker()) - broker);
-    let ((decisions, _), (scores, bytes)) = (bench.count("alloc.applied"), match hidden.contains(&"eval.scores") {
-        true => (0, 0),
-        false => bench.count("eval.scores"),
-    });
+    let ((decisions, _), (scores, bytes)) = (
+        bench.count("alloc.applied"),
+        match hidden.contains(&"eval.scores") {
+            true => (0, 0),
+            false => bench.count("eval.scores"),
+        },
+    );
     copy.stop();
     let per_million = 1e6 / reports as f64;
     println!(

@@ -27,6 +27,7 @@ mod kafka_faults;
 mod kafka_http;
 mod kafka_log;
 mod kafka_script;
+mod kafka_security;
 mod kill;
 mod lineage;
 mod oracle;

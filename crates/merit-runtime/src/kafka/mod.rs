@@ -4,9 +4,10 @@
 //! [`reader`] (partitions from a position on), [`member`] (which tasks are this copy's), [`producer`] (transactions), [`connection`]
 //! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it). Beside the copies: [`admin`] and
 //! [`settings`] (topics are made and compared), [`in_force`] and [`append`] (configurations are found and appended), [`commands`]
-//! (what is sent by itself), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what services work with).
+//! (what is sent by itself), [`reach`] and [`acl`] (who is let in, and may do what), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what services work with).
 
 mod access;
+pub mod acl;
 pub mod admin;
 pub mod append;
 mod client;
@@ -21,6 +22,7 @@ pub mod live;
 mod member;
 pub mod mirror;
 mod producer;
+pub mod reach;
 pub mod reader;
 pub mod restore;
 mod settings;
