@@ -232,7 +232,7 @@ fn told(done: &Done, resource: &str) {
 
 #[test]
 fn each_role_does_its_work_with_its_acls_and_nothing_else() {
-    let application = Application::secure(kafka(), Directory::new(Profile::Example));
+    let application = Application::secure(kafka(), Directory::new(Profile::Default));
     // Nobody may do anything before.
     told(&application.apply().run(), "topic");
     apply_acls(&application.directory);
@@ -274,8 +274,8 @@ fn read_what_is_published(application: &Application) {
     let mut config = application.config("reader");
     let reader: BaseConsumer =
         config.set("group.id", "merit-reader-of-a-team").set("auto.offset.reset", "earliest").create().expect("a consumer");
-    reader.subscribe(&["alloc.applied", "eval.scores", "eval.promotions"]).expect("names of topics");
-    let (begun, mut missing) = (Instant::now(), vec!["alloc.applied", "eval.scores", "eval.promotions"]);
+    reader.subscribe(&["alloc.applied", "eval.scores"]).expect("names of topics");
+    let (begun, mut missing) = (Instant::now(), vec!["alloc.applied", "eval.scores"]);
     while !missing.is_empty() {
         assert!(begun.elapsed() < HANG, "nothing comes of {missing:?}");
         if let Some(message) = reader.poll(Duration::from_millis(100)) {

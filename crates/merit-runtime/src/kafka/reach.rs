@@ -65,8 +65,8 @@ pub fn reach(cluster: &Cluster) -> Result<(), ClusterError> {
         if begun.elapsed() > CALL {
             let cause = client.context().ended.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Err(match cause.unwrap_or_else(|| "no broker answers".into()) {
-                // librdkafka's word for a broker that hung up on a client that does not encrypt.
-                cause if cause.contains("security.protocol") => ClusterError::Encryption { cause },
+                // librdkafka's word for a connection that ended before the first answer: a broker that encrypts hangs up on who does not.
+                cause if cause.contains("in state APIVERSION_QUERY") => ClusterError::Encryption { cause },
                 cause => ClusterError::Call { attempt, cause },
             });
         }
