@@ -8,6 +8,9 @@ need_packages() {
     local missing=()
     command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(build-essential)
     compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/*/libclang*.so*' | grep -vq cpp || missing+=(libclang-dev)
+    # OpenSSL, for encrypted connections to brokers.
+    command -v pkg-config >/dev/null || missing+=(pkg-config)
+    pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)
     command -v strace >/dev/null || missing+=(strace)
     command -v curl >/dev/null || missing+=(curl)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
-# A real Apache Kafka on this machine: scripts/kafka.sh start|stop|status [--brokers 1|3] [--registry] [--dir FOLDER] [--port FIRST_PORT]
+# A real Apache Kafka on this machine:
+#   scripts/kafka.sh start|stop|status [--brokers 1|3] [--registry] [--secure] [--dir FOLDER] [--port FIRST_PORT]
 # FOLDER (.kafka in the clone) keeps data, logs and pids, and remembers the number of brokers and their ports.
 # Brokers listen on FIRST_PORT (9092) and the ports behind it, their controllers on as many behind those; all on 127.0.0.1.
-# --registry: beside them the schema registry Apicurio, on the port behind those; a folder that has one keeps it.
+# With --secure they take TLS with a client certificate, and SASL_SSL with SCRAM-SHA-256 on as many ports behind the controllers';
+# nobody but the broker and the user `admin` may do anything before an ACL says so. FOLDER/tls holds the certificates,
+# FOLDER/clients what each user shows: NAME.properties and NAME.scram.properties for --kafka-config, admin.java.properties for
+# Kafka's own tools (--command-config). Secrets are in these files alone, which their owner alone can read.
+# --registry: beside them the schema registry Apicurio, on the port behind all of those; a folder that has one keeps it.
 # `start` starts every broker that does not run; `stop` ends those that do; `status` exits with 0 if all run.
 # Kafka's own tools: java -cp 'FOLDER/jars/*' org.apache.kafka.tools.TopicCommand --bootstrap-server 127.0.0.1:9092 --list
 set -euo pipefail
 
 fail() { echo "kafka.sh: $1" >&2; exit "${2:-1}"; }
-usage() { fail "$1; usage: scripts/kafka.sh start|stop|status [--brokers 1|3] [--registry] [--dir FOLDER] [--port FIRST_PORT]" 2; }
+usage() {
+    fail "$1; usage: scripts/kafka.sh start|stop|status [--brokers 1|3] [--registry] [--secure] [--dir FOLDER] [--port FIRST_PORT]" 2
+}
 
-command='' brokers='' folder='' port='' registry=''
+command='' brokers='' folder='' port='' registry='' secure=''
 while [ $# -gt 0 ]; do
     case "$1" in
         start | stop | status) [ -z "$command" ] || usage "two commands, $command and $1"; command=$1; shift ;;
@@ -19,12 +26,13 @@ while [ $# -gt 0 ]; do
             [ -n "${2:-}" ] || usage "$1 needs a value"
             case "$1" in --brokers) brokers=$2 ;; --dir) folder=$2 ;; --port) port=$2 ;; esac
             shift 2 ;;
+        --secure) secure=secure; shift ;;
         *) usage "unknown argument $1" ;;
     esac
 done
 [ -n "$command" ] || usage "no command"
 [[ -z "$brokers" || "$brokers" =~ ^[13]$ ]] || usage "--brokers is 1 or 3, not $brokers"
-[[ -z "$port" || "$port" =~ ^[1-9][0-9]{0,4}$ && "$port" -ge 1024 && "$port" -le 65530 ]] || usage "--port is 1024 to 65530, not $port"
+[[ -z "$port" || "$port" =~ ^[1-9][0-9]{0,4}$ && "$port" -ge 1024 && "$port" -le 65526 ]] || usage "--port is 1024 to 65526, not $port"
 
 [ -z "$folder" ] || folder=$(realpath -m -- "$folder")
 cd "$(dirname "$0")/.."
@@ -88,15 +96,18 @@ fetch() {
 
 # What the folder remembers, or what the call says. Every broker has a vote as a controller, so their number stays.
 recall() {
-    local kept_brokers='' kept_port=''
+    local kept_brokers='' kept_port='' kept_secure=$secure
     identity=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d =)
-    [ ! -f "$folder/cluster" ] || read -r kept_brokers kept_port identity <"$folder/cluster"
+    [ ! -f "$folder/cluster" ] || read -r kept_brokers kept_port identity kept_secure <"$folder/cluster"
     brokers=${brokers:-${kept_brokers:-1}} port=${port:-${kept_port:-9092}} port_before=${kept_port:-$port}
     [ "$brokers" = "${kept_brokers:-$brokers}" ] ||
         fail "$folder holds a cluster of $kept_brokers: leave out --brokers, or name another folder with --dir" 2
+    [ "${secure:-$kept_secure}" = "$kept_secure" ] ||
+        fail "$folder holds a cluster without encryption: leave out --secure, or name another folder with --dir" 2
+    secure=$kept_secure
 }
 
-registry_port() { echo $((port + 2 * brokers)); }
+registry_port() { echo $((port + 3 * brokers)); }
 registry_url() { echo "http://127.0.0.1:$(registry_port)/apis/ccompat/v7"; }
 registry_data() { echo "-Dapicurio.datasource.url=jdbc:h2:file:$folder/registry/data"; }
 registry_runs() {
@@ -106,6 +117,9 @@ registry_runs() {
 
 address() { echo "127.0.0.1:$((port + $1 - 1))"; }
 controller() { echo "127.0.0.1:$((port + brokers + $1 - 1))"; }
+sasl() { echo "127.0.0.1:$((port + 2 * brokers + $1 - 1))"; }
+# Every address that broker $1 listens on.
+addresses() { address "$1"; controller "$1"; [ -z "$secure" ] || sasl "$1"; }
 pid_of() { cat "$folder/broker-$1/pid" 2>/dev/null; }
 # Whether the process of a broker lives. Its pid may be another's by now, so the command line has to name the folder.
 runs() {
@@ -113,9 +127,82 @@ runs() {
     pid=$(pid_of "$1") && tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -xF "$folder/broker-$1/server.properties" >/dev/null
 }
 running() { for ((n = 1; n <= brokers; n++)); do ! runs "$n" || echo "$n"; done; }
-bootstrap() { for ((n = 1; n <= brokers; n++)); do address "$n"; done | paste -sd,; }
+bootstrap() { for ((n = 1; n <= brokers; n++)); do "$1" "$n"; done | paste -sd,; }
+# What a client has to know.
+tell() {
+    echo "bootstrap.servers=$(bootstrap address)"
+    [ -z "$secure" ] || printf '%s\n' "sasl.bootstrap.servers=$(bootstrap sasl)" "clients=$folder/clients"
+    [ -z "$registry" ] || echo "schema.registry.url=$(registry_url)"
+}
 voters() { for ((n = 1; n <= brokers; n++)); do echo "$n@$(controller "$n")"; done | paste -sd,; }
 counted() { [ "$1" -eq 1 ] && echo "1 broker" || echo "$1 brokers"; }
+
+# Users: the one who may do everything, and one for each role of `merit topology acl`.
+users=(admin copy operator producer reader auditor restorer)
+
+# Keys, certificates and client files, made once. The clients' get their name when all are whole.
+identify() {
+    [ ! -d "$folder/clients" ] || return 0
+    command -v openssl >/dev/null || install_packages openssl
+    local tls="$folder/tls" clients="$folder/clients.part"
+    rm -rf "$tls" "$clients"
+    (umask 077 && mkdir "$tls" "$clients" && certify 2>"$tls/log" && introduce) ||
+        fail "could not make certificates: $(grep -i error "$tls/log" | head -n 1); see $tls/log"
+    chmod 700 "$folder"
+    mv "$clients" "$folder/clients"
+}
+
+# An authority, and a key with a certificate for the brokers and each user.
+certify() {
+    local key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes) user
+    openssl req -x509 "${key[@]}" -keyout "$tls/ca.key" -out "$tls/ca.pem" -days 3650 -subj "/CN=scripts-kafka" \
+        -addext keyUsage=critical,keyCertSign || return
+    for user in broker "${users[@]}"; do
+        openssl req "${key[@]}" -keyout "$tls/$user.key" -subj "/CN=$user" |
+            openssl x509 -req -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -CAcreateserial -days 3650 -out "$tls/$user.pem" \
+                -extfile <(echo subjectAltName=IP:127.0.0.1) || return
+    done
+    cat "$tls/broker.key" "$tls/broker.pem" >"$tls/broker.chain"
+    cat "$tls/admin.key" "$tls/admin.pem" >"$tls/admin.chain"
+}
+
+# What each user shows, and the passwords that the brokers are to know.
+introduce() {
+    local user password
+    for user in "${users[@]}"; do
+        password=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
+        printf '%s\n' "security.protocol=SSL" "ssl.ca.location=$tls/ca.pem" "ssl.certificate.location=$tls/$user.pem" \
+            "ssl.key.location=$tls/$user.key" >"$clients/$user.properties"
+        printf '%s\n' "security.protocol=SASL_SSL" "ssl.ca.location=$tls/ca.pem" "sasl.mechanism=SCRAM-SHA-256" \
+            "sasl.username=$user" "sasl.password=$password" >"$clients/$user.scram.properties"
+        echo "--add-scram \"SCRAM-SHA-256=[name=$user,password=$password]\"" >>"$tls/users"
+    done
+    { echo security.protocol=SSL; stores admin; } >"$clients/admin.java.properties"
+}
+
+# What user $1 shows and whom it trusts, in the names of Java.
+stores() {
+    printf '%s\n' "ssl.keystore.type=PEM" "ssl.keystore.location=$folder/tls/$1.chain" \
+        "ssl.truststore.type=PEM" "ssl.truststore.location=$folder/tls/ca.pem"
+}
+
+# Settings of broker $1 that takes who shows a certificate or knows a password, and lets nobody do what no ACL allows.
+secured() {
+    cat <<EOF
+listeners=SSL://$(address "$1"),SASL_SSL://$(sasl "$1"),CONTROLLER://$(controller "$1")
+listener.security.protocol.map=SSL:SSL,SASL_SSL:SASL_SSL,CONTROLLER:SSL
+inter.broker.listener.name=SSL
+$(stores broker)
+ssl.client.auth=required
+ssl.principal.mapping.rules=RULE:^CN=([^,]+)\$/\$1/
+sasl.enabled.mechanisms=SCRAM-SHA-256
+# Who was logged in logs in again after so long: a password that was withdrawn does not let him go on.
+connections.max.reauth.ms=5000
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:broker;User:admin
+EOF
+}
 
 settings() {
     local copies=$((brokers == 1 ? 1 : 3)) in_sync=$((brokers == 1 ? 1 : 2))
@@ -124,7 +211,7 @@ process.roles=broker,controller
 node.id=$1
 controller.quorum.voters=$(voters)
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://$(address "$1"),CONTROLLER://$(controller "$1")
+$([ -n "$secure" ] && secured "$1" || echo "listeners=PLAINTEXT://$(address "$1"),CONTROLLER://$(controller "$1")")
 log.dirs=data
 auto.create.topics.enable=false
 default.replication.factor=$copies
@@ -150,7 +237,13 @@ EOF
 become() {
     cd "$folder/broker-$1"
     local options=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Dlog4j2.configurationFile="$log4j" -cp "$jars/*")
-    [ -f data/meta.properties ] || java -Xmx64m "${options[@]}" kafka.tools.StorageTool format -t "$identity" -c server.properties
+    if [ ! -f data/meta.properties ]; then
+        # In a file, since whoever lists processes sees the arguments.
+        local format=(kafka.tools.StorageTool format -t "$identity" -c server.properties)
+        if [ -n "$secure" ]; then (umask 077; { echo "${format[@]}"; cat ../tls/users; } >format); format=(@format); fi
+        java -Xmx64m "${options[@]}" "${format[@]}"
+        rm -f format
+    fi
     exec setsid java ${KAFKA_HEAP_OPTS:--Xmx256m} -XX:+ExitOnOutOfMemoryError "${options[@]}" kafka.Kafka "$PWD/server.properties" 9>&-
 }
 
@@ -166,13 +259,14 @@ start() {
     done
     [ "${#missing[@]}" -gt 0 ] || { echo "$(counted "$brokers") already running"; return; }
     for n in "${missing[@]}"; do
-        for address in "$(address "$n")" "$(controller "$n")"; do
+        for address in $(addresses "$n"); do
             ! (exec 3<>"/dev/tcp/${address/://}") 2>/dev/null ||
                 fail "port ${address#*:} is taken by another process: end that one, or choose other ports with --port"
         done
     done
 
-    echo "$brokers $port $identity" >"$folder/cluster.part"
+    [ -z "$secure" ] || identify
+    echo "$brokers $port $identity $secure" >"$folder/cluster.part"
     mv "$folder/cluster.part" "$folder/cluster"
     ln -sfn "$jars" "$folder/jars"
     for n in "${missing[@]}"; do
@@ -301,13 +395,11 @@ case "$command" in
     start)
         start
         [ -z "$registry" ] || start_registry
-        echo "bootstrap.servers=$(bootstrap)"
-        [ -z "$registry" ] || echo "schema.registry.url=$(registry_url)" ;;
+        tell ;;
     stop)
         mapfile -t up < <(running)
         end "${up[@]}"
         end_registry
         if [ "${#up[@]}" -eq 0 ]; then echo "no broker running"; else echo "$(counted "${#up[@]}") stopped"; fi ;;
-    status)
-        status && echo "bootstrap.servers=$(bootstrap)" && { [ -z "$registry" ] || echo "schema.registry.url=$(registry_url)"; } ;;
+    status) status && tell ;;
 esac

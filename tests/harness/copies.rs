@@ -3,6 +3,7 @@
 use crate::directory::Directory;
 use crate::kafka::Kafka;
 use crate::process::{Call, Done, HANG, Running, merit};
+use crate::text;
 use merit::registry::registered;
 use merit_core::record::{EvalReport, Tick};
 use merit_core::{Datum, EventTime, Head, Key, Kind};
@@ -16,7 +17,6 @@ use merit_runtime::store::Store;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rustix::process::{Pid, Signal, kill_process};
-use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ pub struct Application {
     brokers: String,
     /// How the cluster and its registry are reached.
     config: Option<PathBuf>,
+    /// Where it is found what each user shows; none where nobody has to show anything.
+    clients: Option<PathBuf>,
     cluster: Cluster,
     layout: Arc<Layout>,
     topics: Arc<Topics>,
@@ -85,17 +87,35 @@ impl Application {
         let layout = Arc::new(Layout::new(&topology, &registered()));
         let topics = Arc::new(Topics::new(&cluster, &layout));
         let folder = TempDir::with_prefix("merit-copies-").expect("a temporary directory");
-        Application { directory, brokers, config: None, cluster, layout, topics, folder }
+        Application { directory, brokers, config: None, clients: None, cluster, layout, topics, folder }
+    }
+
+    /// One that nothing was applied for on a cluster where each command is its role's.
+    pub fn secure(kafka: &Kafka, directory: Directory) -> Application {
+        let clients = kafka.client("admin").parent().map(Into::into);
+        Application { clients, ..Application::of(kafka.bootstrap(), directory) }
+    }
+
+    /// What a user shows to the cluster.
+    fn client(&self, user: &str) -> Option<PathBuf> {
+        self.clients.as_ref().map(|clients| clients.join(format!("{user}.properties")))
+    }
+
+    /// What a call of a user ends with.
+    pub fn by(&self, user: &str) -> Vec<PathBuf> {
+        let shown = self.client(user).or_else(|| self.config.clone());
+        shown.map_or_else(Vec::new, |shown| vec!["--kafka-config".into(), shown])
+    }
+
+    /// The cluster as a user reaches it.
+    fn cluster_of(&self, user: &str) -> Cluster {
+        let access = self.client(user).map_or_else(Access::default, |client| Access::read(&client).expect("made by the script"));
+        Cluster { access, ..self.cluster.clone() }
     }
 
     /// `merit topology apply`.
     pub fn apply(&self) -> Call {
-        self.on_cluster(&["topology", "apply"]).with(self.of_all())
-    }
-
-    fn on_cluster(&self, command: &[&str]) -> Call {
-        let call = merit(command).with(["--json", "--kafka", &self.brokers]);
-        self.config.iter().fold(call, |call, config| call.with([OsStr::new("--kafka-config"), config.as_os_str()]))
+        merit(["topology", "apply", "--json", "--kafka", &self.brokers]).with(self.of_all()).with(self.by("operator"))
     }
 
     fn of_all(&self) -> [PathBuf; 4] {
@@ -109,13 +129,19 @@ impl Application {
 
     /// The call that starts a copy.
     pub fn run(&self, copy: &str) -> Call {
-        let call = self.on_cluster(&["run"]).with(["--data-dir".into(), self.data(copy)]).with(self.of_all());
+        self.run_by(&self.brokers, "copy", copy)
+    }
+
+    /// The same by way of these brokers, by a user.
+    pub fn run_by(&self, brokers: &str, user: &str, copy: &str) -> Call {
+        let call = merit(["run", "--json", "--kafka", brokers, "--data-dir"]).with([self.data(copy)]);
+        let call = call.with(self.of_all()).with(self.by(user));
         ["MERIT_OPS_ADDR", "EVAL_ENGINE_ADDR", "RESOURCE_ALLOCATOR_ADDR"].into_iter().fold(call, |call, name| call.env(name, "127.0.0.1:0"))
     }
 
     /// Starts a copy.
     pub fn copy(&self, copy: &str) -> Copy {
-        Copy { running: Some(self.run(copy).start()) }
+        Copy::of(self.run(copy))
     }
 
     /// What an embedded log took from outside, in order, but for its configuration.
@@ -140,17 +166,22 @@ impl Application {
     /// Sends records, `pause` behind each hundred of them. Where some did not arrive as far as is known, all of their thousand are
     /// sent again: a report that has an id counts once.
     pub fn send(&self, records: &[Sent], pause: Duration) {
+        self.send_by("copy", records, pause);
+    }
+
+    /// The same by a user.
+    pub fn send_by(&self, user: &str, records: &[Sent], pause: Duration) {
         let begun = Instant::now();
         for thousand in records.chunks(1_000) {
-            while let Err(error) = self.send_once(thousand, pause) {
+            while let Err(error) = self.send_once(user, thousand, pause) {
                 assert!(begun.elapsed() < HANG, "the cluster takes no records: {error}");
                 std::thread::sleep(Duration::from_millis(200));
             }
         }
     }
 
-    fn send_once(&self, records: &[Sent], pause: Duration) -> Result<(), ClusterError> {
-        let mut commands = Commands::new(&self.cluster, &self.topics)?;
+    fn send_once(&self, user: &str, records: &[Sent], pause: Duration) -> Result<(), ClusterError> {
+        let mut commands = Commands::new(&self.cluster_of(user), &self.topics)?;
         for hundred in records.chunks(100) {
             hundred.iter().try_for_each(|sent| commands.send(sent.partition, &sent.frame()))?;
             std::thread::sleep(pause);
@@ -199,8 +230,8 @@ impl Application {
 
     /// The same into that directory.
     pub fn export_into(&self, directory: &Directory) {
-        let call = self.on_cluster(&["log", "export"]).with([OsStr::new("--topology"), directory.topology.as_os_str()]);
-        call.with(["--data-dir"]).with([directory.data()]).ok();
+        let call = merit(["log", "export", "--json", "--kafka", &self.brokers, "--topology"]).with([&directory.topology]);
+        call.with(["--data-dir"]).with([directory.data()]).with(self.by("auditor")).ok();
     }
 
     /// Gives every record of some topics of a directory.
@@ -212,6 +243,22 @@ impl Application {
                 each(&frame);
             }
         }
+    }
+
+    /// What librdkafka is told to reach the cluster as a user.
+    pub fn config(&self, user: &str) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        let lines = self.client(user).map_or_else(String::new, |client| text(&client));
+        for (name, value) in lines.lines().filter_map(|line| line.split_once('=')) {
+            config.set(name, value);
+        }
+        config
+    }
+
+    /// Names of all its topics.
+    pub fn topics(&self) -> Vec<String> {
+        self.topics.wanted().into_iter().map(|topic| topic.name).collect()
     }
 
     /// Waits until everything that was sent was consumed, with all that followed from it.
@@ -254,9 +301,9 @@ impl Application {
     }
 
     fn look(&self) -> Look<'_> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.brokers).set("group.id", &self.cluster.application).set("isolation.level", "read_committed");
-        let reader = Reader::new(&self.cluster, &self.topics, &LastError::default()).expect("a reader");
+        let mut config = self.config("admin");
+        config.set("group.id", &self.cluster.application).set("isolation.level", "read_committed");
+        let reader = Reader::new(&self.cluster_of("admin"), &self.topics, &LastError::default()).expect("a reader");
         Look { application: self, group: config.create().expect("a consumer"), reader }
     }
 }
@@ -298,6 +345,11 @@ impl Look<'_> {
 }
 
 impl Sent {
+    /// Whether it is sent by a producer.
+    pub fn is_report(&self) -> bool {
+        self.kind == Kind::EvalReport as u32
+    }
+
     fn frame(&self) -> Frame<'_> {
         let Sent { kind, time, key, payload, .. } = self;
         Frame { kind: *kind, hops: 0, stream: Head::OUTSIDE.into(), sequence: 0, time: *time, key, headers: None, payload }
@@ -305,6 +357,11 @@ impl Sent {
 }
 
 impl Copy {
+    /// Starts it.
+    pub fn of(call: Call) -> Copy {
+        Copy { running: Some(call.start()) }
+    }
+
     fn running(&self) -> &Running {
         self.running.as_ref().expect("it runs until it is taken")
     }
@@ -346,6 +403,11 @@ impl Copy {
         let done = self.running.take().expect("it runs until it is taken").terminate();
         assert_eq!(done.code, Some(0), "{done:#?}");
         done
+    }
+
+    /// Tells it to end, and looks at nothing.
+    pub fn terminate(mut self) -> Done {
+        self.running.take().expect("it runs until it is taken").terminate()
     }
 
     /// Its end, where it comes by itself.

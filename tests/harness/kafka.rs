@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 /// Ends the brokers of the folder `$1` by the script `$0` once standard input ends, whatever ended the process at its other end.
 const WATCH: &str = r#"trap '' HUP INT TERM; read -r _; "$0" stop --dir "$1"; rm -rf "$1""#;
 
-/// Ports of a cluster: three brokers, their controllers, a registry.
-const PORTS: u16 = 7;
+/// Ports of a cluster: three brokers, their controllers, three for those who log in, a registry.
+const PORTS: u16 = 10;
 
 /// Where the ports are looked for. The system takes ports from 32768 on for connections that go out; below, a broker that was killed
 /// finds its own free again.
@@ -30,6 +30,8 @@ pub struct Kafka {
     brokers: u16,
     bootstrap: String,
     registry: Option<String>,
+    /// Addresses for those who log in; none where nobody has to.
+    login: Option<String>,
     /// Holds the folder until this process lets go of its standard input, by its own end at the latest.
     watcher: Child,
 }
@@ -52,15 +54,20 @@ pub fn script<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Done {
 impl Kafka {
     /// Starts 1 or 3 brokers and waits until they are ready.
     pub fn start(brokers: u16) -> Kafka {
-        Kafka::start_as(brokers, &[])
+        Kafka::start_with(brokers, &[])
     }
 
     /// One broker and a schema registry.
     pub fn start_with_registry() -> Kafka {
-        Kafka::start_as(1, &["--registry"])
+        Kafka::start_with(1, &["--registry"])
     }
 
-    fn start_as(brokers: u16, arguments: &[&str]) -> Kafka {
+    /// The same where everybody has to show who he is, and may do what an ACL allows.
+    pub fn start_secure(brokers: u16) -> Kafka {
+        Kafka::start_with(brokers, &["--secure"])
+    }
+
+    fn start_with(brokers: u16, options: &[&str]) -> Kafka {
         let folder = tempfile::Builder::new().prefix("merit-kafka-").tempdir().expect("a folder for temporary files").keep();
         // As the script names it to a broker.
         let folder = folder.canonicalize().expect("our own folder");
@@ -68,12 +75,13 @@ impl Kafka {
         watch.args(["-c", WATCH]).arg(repository("scripts/kafka.sh")).arg(&folder);
         watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let watcher = watch.spawn().unwrap_or_else(|error| panic!("could not start {watch:?}: {error}"));
-        let mut kafka = Kafka { folder, brokers, bootstrap: String::new(), registry: None, watcher };
-        let done =
-            ok(kafka.script("start", &[&["--brokers", &brokers.to_string(), "--port", &free_ports().to_string()], arguments].concat()));
-        let bootstrap = done.out.lines().find_map(|line| line.strip_prefix("bootstrap.servers="));
-        kafka.registry = done.out.lines().find_map(|line| line.strip_prefix("schema.registry.url=")).map(str::to_owned);
-        kafka.bootstrap = bootstrap.unwrap_or_else(|| panic!("no address: {done:#?}")).to_owned();
+        let mut kafka = Kafka { folder, brokers, bootstrap: String::new(), registry: None, login: None, watcher };
+        let (brokers, port) = (brokers.to_string(), free_ports().to_string());
+        let done = ok(kafka.script("start", &[&["--brokers", &brokers, "--port", &port], options].concat()));
+        let told = |name: &str| done.out.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        kafka.bootstrap = told("bootstrap.servers=").unwrap_or_else(|| panic!("no address: {done:#?}"));
+        kafka.login = told("sasl.bootstrap.servers=");
+        kafka.registry = told("schema.registry.url=");
         kafka
     }
 
@@ -122,6 +130,16 @@ impl Kafka {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("could not send {signal:?} to the registry: {error}"));
     }
 
+    /// The same for those who log in by name and password.
+    pub fn login(&self) -> &str {
+        self.login.as_deref().expect("a secure cluster")
+    }
+
+    /// What a user shows there, as `--kafka-config` takes it; `USER.scram` for name and password.
+    pub fn client(&self, user: &str) -> PathBuf {
+        self.folder.join(format!("clients/{user}.properties"))
+    }
+
     /// Runs `scripts/kafka.sh` on its folder.
     pub fn script(&self, command: &str, arguments: &[&str]) -> Done {
         let call: [&OsStr; 3] = [command.as_ref(), "--dir".as_ref(), self.folder.as_ref()];
@@ -132,7 +150,11 @@ impl Kafka {
     pub fn tool(&self, class: &str, arguments: &[&str], input: &str) -> String {
         let mut command = Command::new("java");
         command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]).arg(self.folder().join("jars/*"));
-        command.arg(class).args(["--bootstrap-server", self.bootstrap()]).args(arguments);
+        command.arg(class).args(["--bootstrap-server", self.bootstrap()]);
+        if self.login.is_some() {
+            command.arg("--command-config").arg(self.client("admin.java"));
+        }
+        command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("Java is installed by the script");
         child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("the tool reads");

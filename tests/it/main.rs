@@ -32,6 +32,7 @@ mod kafka_log;
 mod kafka_registry;
 mod kafka_scenarios;
 mod kafka_script;
+mod kafka_security;
 mod kill;
 mod lineage;
 mod oracle;

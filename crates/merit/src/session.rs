@@ -6,6 +6,7 @@ use crate::output::Output;
 use crate::{Place, Reach, registry, summary};
 use merit_audit::Signer;
 use merit_core::Code;
+use merit_runtime::kafka::reach;
 use merit_runtime::kafka::schemas::Schemas;
 use merit_runtime::kafka::topics::Topics;
 use merit_runtime::kafka::{Access, Cluster};
@@ -129,11 +130,12 @@ impl Deployed {
     }
 }
 
-/// The cluster that a command names, if it names one.
-pub(crate) fn cluster(reach: &Reach, topology: &Topology) -> Result<Option<Deployed>, Failure> {
-    let Some(brokers) = reach.kafka.clone() else { return Ok(None) };
-    let access = reach.kafka_config.as_deref().map_or(Ok(Access::default()), Access::read)?;
+/// The cluster that a command names, if it names one, which answers and lets this program in.
+pub(crate) fn cluster(named: &Reach, topology: &Topology) -> Result<Option<Deployed>, Failure> {
+    let Some(brokers) = named.kafka.clone() else { return Ok(None) };
+    let access = named.kafka_config.as_deref().map_or(Ok(Access::default()), Access::read)?;
     let cluster = Cluster { brokers, application: topology.application.clone(), access };
+    reach::reach(&cluster)?;
     let layout = Layout::new(topology, &registry::registered());
     let topics = Topics::new(&cluster, &layout);
     Ok(Some(Deployed { cluster, layout: Arc::new(layout), topics: Arc::new(topics) }))

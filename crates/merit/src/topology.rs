@@ -1,5 +1,6 @@
-//! `merit topology`: check, draw and apply.
+//! `merit topology`: check, draw, acl and apply.
 
+mod acl;
 mod cluster;
 
 use crate::code;
@@ -21,6 +22,8 @@ pub(crate) enum TopologyCommand {
     Check(Check),
     /// Draw topics, processors and the ways between them.
     Draw(Draw),
+    /// The ACLs that each role needs on a cluster, as commands for Kafka's kafka-acls.sh.
+    Acl(acl::Acl),
     /// Give a cluster the topics and the configuration of the topology; or go on in a new lineage from a log that a start refuses as
     /// `log_differs`.
     Apply(Apply),
@@ -88,6 +91,7 @@ enum DrawFormat {
 impl TopologyCommand {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         match self {
+            TopologyCommand::Acl(acl) => acl.run(out),
             TopologyCommand::Check(check) => check.run(out),
             TopologyCommand::Apply(apply) => apply.run(out),
             TopologyCommand::Draw(draw) => {

@@ -6,6 +6,8 @@ use super::error::ClusterError;
 use rdkafka::ClientConfig;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What may be said of brokers.
@@ -29,6 +31,12 @@ const REGISTRY: [&str; 5] = [
     "schema.registry.basic.auth.user.info",
 ];
 
+/// Values that a name takes, where they are few.
+const VALUES: [(&str, &[&str]); 2] = [
+    ("security.protocol", &["PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"]),
+    ("sasl.mechanism", &["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"]),
+];
+
 /// Names of Java's clients, and what is written here instead.
 const JAVA: [(&str, &str); 5] = [
     ("ssl.truststore.location", "ssl.ca.location"),
@@ -38,13 +46,20 @@ const JAVA: [(&str, &str); 5] = [
     ("sasl.mechanisms", "sasl.mechanism"),
 ];
 
+/// What is said to nobody else.
+const SECRETS: [&str; 3] = ["ssl.key.password", "sasl.password", "schema.registry.basic.auth.user.info"];
+
+/// Bits of a mode that let others than the owner do something.
+const OTHERS: u32 = 0o077;
+
 /// The largest file, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 
 /// How a cluster is reached. By default without encryption and without a name, and there is no registry.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    settings: BTreeMap<String, String>,
+    /// Value, and the line that says it.
+    settings: BTreeMap<String, (String, usize)>,
 }
 
 /// Names alone: values are secrets.
@@ -59,10 +74,13 @@ impl Access {
     pub fn read(path: &Path) -> Result<Access, ClusterError> {
         let failed = |problems| ClusterError::Access { path: path.to_owned(), problems };
         let unreadable = |error: std::io::Error| failed(vec![error.to_string()]);
-        if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE {
+        let file = std::fs::metadata(path).map_err(unreadable)?;
+        if file.len() > MAX_FILE {
             return Err(failed(vec![format!("it has more than {MAX_FILE} bytes")]));
         }
-        Access::parse(&std::fs::read_to_string(path).map_err(unreadable)?).map_err(failed)
+        let access = Access::parse(&std::fs::read_to_string(path).map_err(unreadable)?).map_err(failed)?;
+        let problems = access.check_files(file.mode());
+        if problems.is_empty() { Ok(access) } else { Err(failed(problems)) }
     }
 
     /// Reads its text; gives every problem, with its line.
@@ -73,14 +91,17 @@ impl Access {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if let Err(problem) = access.take(line) {
+            if let Err(problem) = access.take(line, number) {
                 problems.push(format!("line {number}: {problem}"));
             }
+        }
+        if problems.is_empty() {
+            problems = access.check();
         }
         if problems.is_empty() { Ok(access) } else { Err(problems) }
     }
 
-    fn take(&mut self, line: &str) -> Result<(), String> {
+    fn take(&mut self, line: &str, number: usize) -> Result<(), String> {
         let Some((name, value)) = line.split_once('=').map(|(name, value)| (name.trim(), value.trim())) else {
             return Err("it is no `name=value`".into());
         };
@@ -93,20 +114,76 @@ impl Access {
         if value.is_empty() {
             return Err(format!("{name} has no value"));
         }
-        match self.settings.insert(name.into(), value.into()) {
-            None => Ok(()),
-            Some(_) => Err(format!("{name} is said twice")),
+        if let Some((_, values)) = VALUES.iter().find(|(of, values)| *of == name && !values.contains(&value)) {
+            return Err(format!("{name} is one of {}", values.join(", ")));
         }
+        match self.settings.insert(name.into(), (value.into(), number)) {
+            None => Ok(()),
+            Some((_, before)) => Err(format!("{name} is said on line {before} already")),
+        }
+    }
+
+    /// What is said for nothing, and what is missing beside what is said.
+    fn check(&self) -> Vec<String> {
+        let protocol = self.get("security.protocol").unwrap_or("PLAINTEXT");
+        let (encrypts, logs_in) = (protocol.ends_with("SSL"), protocol.starts_with("SASL"));
+        let told = |name: &&str| self.settings.contains_key(*name);
+        let mut problems = Vec::new();
+        for (prefix, is_used, by) in [("ssl.", encrypts, "SSL or SASL_SSL"), ("sasl.", logs_in, "SASL_SSL")] {
+            let unused = CLIENT.iter().filter(|name| !is_used && name.starts_with(prefix) && told(name));
+            problems.extend(unused.map(|name| self.at(name, &format!("is used with security.protocol={by} alone, not {protocol}"))));
+        }
+        let needed = ["sasl.mechanism", "sasl.username", "sasl.password"];
+        let missing = needed.iter().filter(|name| logs_in && !told(name));
+        problems.extend(missing.map(|name| self.at("security.protocol", &format!("is {protocol}, which needs {name}"))));
+        if protocol == "SASL_PLAINTEXT" && self.get("sasl.mechanism") == Some("PLAIN") {
+            problems.push(self.at("sasl.mechanism", "is PLAIN, which shows the password to whoever listens: use SASL_SSL, or SCRAM"));
+        }
+        let pairs = [
+            ("ssl.certificate.location", "ssl.key.location"),
+            ("ssl.key.location", "ssl.certificate.location"),
+            ("ssl.key.password", "ssl.key.location"),
+            ("schema.registry.ssl.certificate.location", "schema.registry.ssl.key.location"),
+            ("schema.registry.ssl.key.location", "schema.registry.ssl.certificate.location"),
+        ];
+        let alone = pairs.iter().filter(|(name, beside)| told(name) && !told(beside));
+        problems.extend(alone.map(|(name, beside)| self.at(name, &format!("needs {beside} beside it"))));
+        problems
+    }
+
+    /// Secrets that others can read, with the mode of the file that says them; and files that cannot be read.
+    fn check_files(&self, mode: u32) -> Vec<String> {
+        let secrets = SECRETS.iter().filter(|name| mode & OTHERS != 0 && self.settings.contains_key(**name));
+        let mut problems: Vec<String> =
+            secrets.map(|name| self.at(name, "stands in a file that others than its owner can read or write: chmod 600")).collect();
+
+        let files = self.settings.iter().filter(|(name, _)| name.ends_with(".location"));
+        let problem = |(name, (path, _)): (&String, &(String, usize))| match File::open(path).and_then(|file| file.metadata()) {
+            Err(error) => Some(self.at(name, &format!("is {path}, which cannot be read: {error}"))),
+            Ok(file) if !file.is_file() => Some(self.at(name, &format!("is {path}, which is no file"))),
+            Ok(file) if name.ends_with("key.location") && file.mode() & OTHERS != 0 => {
+                Some(self.at(name, &format!("is {path}, which others than its owner can read or write: chmod 600")))
+            }
+            Ok(_) => None,
+        };
+        problems.extend(files.filter_map(problem));
+        problems
+    }
+
+    /// A problem with what is said under a name.
+    fn at(&self, name: &str, problem: &str) -> String {
+        let line = self.settings.get(name).map_or(0, |(_, line)| *line);
+        format!("line {line}: {name} {problem}")
     }
 
     /// What is said under a name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.settings.get(name).map(String::as_str)
+        self.settings.get(name).map(|(value, _)| value.as_str())
     }
 
     /// Tells a client of librdkafka.
     pub(super) fn tell(&self, config: &mut ClientConfig) {
-        for (name, value) in CLIENT.iter().filter_map(|name| self.settings.get_key_value(*name)) {
+        for (name, value) in CLIENT.iter().filter_map(|name| Some((*name, self.get(name)?))) {
             config.set(name, value);
         }
     }
@@ -122,16 +199,72 @@ mod tests {
         let access = access.expect("right");
         assert_eq!(access.get("security.protocol"), Some("SSL"));
         assert_eq!(access.get("schema.registry.url"), Some("http://127.0.0.1:8081?a=b"));
-        let problems = Access::parse("group.id=x\nsasl.jaas.config=y\nssl.ca.location\nsasl.username=\nsasl.mechanism=A\nsasl.mechanism=B");
+        let problems = Access::parse(
+            "group.id=x\nsasl.jaas.config=y\nssl.ca.location\nsasl.username=\nsasl.mechanism=A\nsasl.password=a\nsasl.password=b",
+        );
         let lines: Vec<String> = problems.expect_err("wrong").iter().map(|problem| problem.chars().take(24).collect()).collect();
         let told = [
             "line 1: \"group.id\" is no",
             "line 2: sasl.jaas.config",
             "line 3: it is no `name=v",
             "line 4: sasl.username ha",
-            "line 6: sasl.mechanism i",
+            "line 5: sasl.mechanism i",
+            "line 7: sasl.password is",
         ];
         assert_eq!(lines, told);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_told() {
+        let problems = |text: &str| Access::parse(text).err().unwrap_or_default();
+        let right = "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\nsasl.username=a\nsasl.password=b\nssl.ca.location=c";
+        let told: [(&str, &[&str]); 7] = [
+            ("", &[]),
+            (right, &[]),
+            (
+                "sasl.username=a\nssl.ca.location=c",
+                &[
+                    "line 2: ssl.ca.location is used with security.protocol=SSL or SASL_SSL alone, not PLAINTEXT",
+                    "line 1: sasl.username is used with security.protocol=SASL_SSL alone, not PLAINTEXT",
+                ],
+            ),
+            (
+                "security.protocol=SASL_SSL\nsasl.username=a",
+                &[
+                    "line 1: security.protocol is SASL_SSL, which needs sasl.mechanism",
+                    "line 1: security.protocol is SASL_SSL, which needs sasl.password",
+                ],
+            ),
+            ("security.protocol=SSL\nssl.certificate.location=a", &["line 2: ssl.certificate.location needs ssl.key.location beside it"]),
+            ("security.protocol=ssl", &["line 1: security.protocol is one of PLAINTEXT, SSL, SASL_SSL, SASL_PLAINTEXT"]),
+            (
+                "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username=a\nsasl.password=b",
+                &["line 2: sasl.mechanism is PLAIN, which shows the password to whoever listens: use SASL_SSL, or SCRAM"],
+            ),
+        ];
+        for (text, expected) in told {
+            assert_eq!(problems(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn files_are_there_and_keys_are_their_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::TempDir::new().expect("a temporary directory");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for (name, mode) in [("key", 0o640), ("certificate", 0o644), ("config", 0o604)] {
+            std::fs::write(path(name), "").expect("a file");
+            std::fs::set_permissions(path(name), PermissionsExt::from_mode(mode)).expect("our own file");
+        }
+        let lines = [("security.protocol", "SSL".into()), ("ssl.ca.location", path("ca")), ("ssl.key.location", path("key"))];
+        let lines = lines.into_iter().chain([("ssl.certificate.location", path("certificate")), ("ssl.key.password", "a".into())]);
+        let text: String = lines.map(|(name, value)| format!("{name}={value}\n")).collect();
+        std::fs::write(path("config"), text).expect("our own file");
+        let Err(ClusterError::Access { problems, .. }) = Access::read(path("config").as_ref()) else { panic!("it is wrong") };
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].starts_with("line 5: ssl.key.password stands in ") && problems[0].ends_with("chmod 600"), "{problems:?}");
+        assert!(problems[1].starts_with("line 2: ssl.ca.location is ") && problems[1].contains("No such file"), "{problems:?}");
+        assert!(problems[2].starts_with("line 3: ssl.key.location is ") && problems[2].ends_with("chmod 600"), "{problems:?}");
     }
 
     #[test]

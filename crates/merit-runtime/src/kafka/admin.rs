@@ -2,7 +2,7 @@
 
 use super::client::{CALL, Cluster, Role};
 use super::error::{ClusterError, patiently};
-use super::reader::LastError;
+use super::reader::{LastError, refuse_hidden};
 use super::settings::{self, Setting};
 use super::topics::Topics;
 use merit_topology::Topology;
@@ -11,6 +11,7 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
@@ -160,6 +161,8 @@ struct Admin {
     client: AdminClient<DefaultClientContext>,
     /// Asks for topics. The client for administration does not tell why it has no connection.
     asking: BaseProducer<Asking>,
+    /// Asks for one topic. A producer makes the topic that it asks for.
+    looking: BaseConsumer,
 }
 
 struct Asking(LastError);
@@ -188,7 +191,8 @@ impl Admin {
         let failed = ClusterError::call("make a client");
         let client = config.create().map_err(&failed)?;
         let asking = config.create_with_context(Asking(LastError::default())).map_err(&failed)?;
-        Ok(Admin { client, asking })
+        let looking = cluster.config(Role::Ends).create().map_err(&failed)?;
+        Ok(Admin { client, asking, looking })
     }
 
     /// Every topic that is wanted, beside what the cluster has.
@@ -196,6 +200,8 @@ impl Admin {
         let (brokers, found) = self.topics()?;
         let wanted = topics.wanted();
         let names: Vec<&str> = wanted.iter().map(|topic| topic.name.as_str()).filter(|name| found.contains_key(*name)).collect();
+        // A list of all leaves out what this user must not see.
+        wanted.iter().filter(|topic| !found.contains_key(&topic.name)).try_for_each(|topic| refuse_hidden(&self.looking, &topic.name))?;
         let mut values = patiently(|| self.settings(&names))?;
         let compared = wanted.into_iter().map(|topic| {
             let there = found.get(&topic.name);
@@ -249,8 +255,9 @@ impl Admin {
         let of: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let described = wait(self.client.describe_configs(&of, &options())).map_err(ClusterError::call(attempt))?;
         let mut settings = BTreeMap::new();
-        for resource in described {
-            let resource = resource.map_err(|code| ClusterError::Call { attempt, cause: code.to_string() })?;
+        // They come in the order in which they were asked for.
+        for (resource, name) in described.into_iter().zip(names) {
+            let resource = resource.map_err(|code| ClusterError::denied(attempt, name, code, code.to_string()))?;
             let OwnedResourceSpecifier::Topic(name) = resource.specifier else { continue };
             let entries = resource.entries.into_iter();
             let values = entries.filter_map(|entry| Some((entry.name, (entry.value?, entry.source == ConfigSource::DynamicTopic))));
@@ -269,7 +276,7 @@ impl Admin {
         made.into_iter().try_for_each(|made| match made {
             // Somebody else made it; it is compared again.
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
-            Err((name, code)) => Err(ClusterError::Call { attempt, cause: format!("{name}: {code}") }),
+            Err((name, code)) => Err(ClusterError::denied(attempt, &name, code, format!("{name}: {code}"))),
         })
     }
 
@@ -281,7 +288,10 @@ impl Admin {
         let attempt = "alter topics";
         let done = wait(self.client.alter_configs(&altered, &options())).map_err(ClusterError::call(attempt))?;
         let failed = done.into_iter().find_map(Result::err);
-        failed.map_or(Ok(()), |(topic, code)| Err(ClusterError::Call { attempt, cause: format!("{topic:?}: {code}") }))
+        failed.map_or(Ok(()), |(of, code)| {
+            let name = if let OwnedResourceSpecifier::Topic(name) = of { name } else { String::new() };
+            Err(ClusterError::denied(attempt, &name, code, format!("{name}: {code}")))
+        })
     }
 }
 

@@ -2,11 +2,15 @@
 
 use super::client::{CALL, Cluster, Role};
 use super::error::ClusterError;
+use super::producer::Forbidden;
 use super::topics::Topics;
 use super::wire::{Writer, timestamp};
 use crate::Input;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,11 +19,30 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// A transaction of `merit topology apply`; dropped uncommitted it leaves nothing.
 pub struct Append {
-    producer: BaseProducer,
+    producer: BaseProducer<Context>,
+    id: String,
     topics: Arc<Topics>,
     writer: Writer,
     payload: Vec<u8>,
     is_open: bool,
+}
+
+#[derive(Default)]
+struct Context {
+    forbidden: Forbidden,
+}
+
+impl ClientContext for Context {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.forbidden.hear(facility, line);
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    // A record that did not arrive fails the commit.
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 impl Append {
@@ -27,9 +50,10 @@ impl Append {
     /// stays in force until the commit.
     pub fn take_over(cluster: &Cluster, topics: &Arc<Topics>) -> Result<Append, ClusterError> {
         let id = format!("{}-apply", cluster.application);
-        let producer: BaseProducer = cluster.config(Role::Transactional(&id)).create().map_err(ClusterError::call("make a producer"))?;
-        again("begin to append", || producer.init_transactions(CALL))?;
-        Ok(Append { producer, topics: Arc::clone(topics), writer: Writer::default(), payload: Vec::new(), is_open: false })
+        let producer = cluster.config(Role::Transactional(&id)).create_with_context(Context::default());
+        let producer: BaseProducer<Context> = producer.map_err(ClusterError::call("make a producer"))?;
+        again("begin to append", &id, || producer.init_transactions(CALL))?;
+        Ok(Append { producer, id, topics: Arc::clone(topics), writer: Writer::default(), payload: Vec::new(), is_open: false })
     }
 
     /// Adds a record.
@@ -51,7 +75,11 @@ impl Append {
     /// Commits what was added. Where this fails, the same command says what came of it: it appends what is not there.
     pub fn commit(mut self) -> Result<(), ClusterError> {
         match std::mem::take(&mut self.is_open) {
-            true => again("commit what was appended", || self.producer.commit_transaction(CALL)),
+            true => {
+                let attempt = "commit what was appended";
+                let done = again(attempt, &self.id, || self.producer.commit_transaction(CALL));
+                done.map_err(|error| self.producer.context().forbidden.error(attempt).unwrap_or(error))
+            }
             false => Ok(()),
         }
     }
@@ -67,12 +95,12 @@ impl Drop for Append {
 }
 
 /// Makes a call until Kafka does not ask to make it again.
-fn again(attempt: &'static str, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), ClusterError> {
+fn again(attempt: &'static str, id: &str, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), ClusterError> {
     let begun = Instant::now();
     loop {
         match call() {
             Err(KafkaError::Transaction(error)) if error.is_retriable() && begun.elapsed() < LIMIT => {}
-            done => return done.map_err(ClusterError::call(attempt)),
+            done => return done.map_err(ClusterError::call_on(attempt, id)),
         }
     }
 }

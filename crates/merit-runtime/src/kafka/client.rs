@@ -103,8 +103,8 @@ impl Cluster {
 }
 
 fn reading(config: &mut ClientConfig, group: &str, isolation: &str) {
-    // librdkafka wants a name of every consumer; a group that is never joined is none.
-    config.set("group.id", format!("{group}-reader"));
+    // librdkafka wants a name of every consumer, and asks who coordinates it. That of the copies needs no ACL of its own.
+    config.set("group.id", group);
     config.set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
     config.set("auto.offset.reset", "error");

@@ -1,7 +1,7 @@
 //! Commands on their way to a cluster: each by itself, once.
 
 use super::client::{CALL, Cluster, Role};
-use super::error::ClusterError;
+use super::error::{ClusterError, code_of};
 use super::topics::Topics;
 use super::wire::{Writer, timestamp};
 use crate::frame::Frame;
@@ -29,7 +29,8 @@ struct Context {
 struct Lost {
     /// Topic, partition and key.
     what: String,
-    cause: String,
+    topic: String,
+    error: KafkaError,
 }
 
 impl ClientContext for Context {}
@@ -41,8 +42,21 @@ impl ProducerContext for Context {
         if let Err((error, message)) = result {
             let key = String::from_utf8_lossy(message.key().unwrap_or_default());
             let what = format!("{}/{} under key {key:?}", message.topic(), message.partition());
-            self.lost.lock().unwrap_or_else(PoisonError::into_inner).push(Lost { what, cause: error.to_string() });
+            self.lost.lock().unwrap_or_else(PoisonError::into_inner).push(Lost {
+                what,
+                topic: message.topic().into(),
+                error: error.clone(),
+            });
         }
+    }
+}
+
+impl Lost {
+    /// That it is the first of so many.
+    fn told(&self, count: usize) -> ClusterError {
+        let Lost { what, topic, error } = self;
+        let forbidden = ClusterError::forbidden("send a command", topic, code_of(error));
+        forbidden.unwrap_or_else(|| ClusterError::Undelivered { count, first: what.clone(), cause: error.to_string() })
     }
 }
 
@@ -79,8 +93,7 @@ impl Commands {
     /// What did not arrive since it was asked last, as far as is known.
     pub fn lost(&self) -> Option<ClusterError> {
         let lost = std::mem::take(&mut *self.producer.context().lost.lock().unwrap_or_else(PoisonError::into_inner));
-        let first = lost.first()?;
-        Some(ClusterError::Undelivered { count: lost.len(), first: first.what.clone(), cause: first.cause.clone() })
+        lost.first().map(|first| first.told(lost.len()))
     }
 
     /// Waits until everything that was sent has arrived, or is known not to have, which takes 5 s at most.
@@ -94,9 +107,7 @@ impl Commands {
         let waiting = usize::try_from(self.producer.in_flight_count()).unwrap_or(0);
         match (lost.first(), waiting) {
             (None, 0) => Ok(()),
-            (Some(Lost { what, cause }), _) => {
-                Err(ClusterError::Undelivered { count: lost.len() + waiting, first: what.clone(), cause: cause.clone() })
-            }
+            (Some(first), _) => Err(first.told(lost.len() + waiting)),
             (None, count) => {
                 let cause = format!("no answer came within {} ms", limit.as_millis());
                 Err(ClusterError::Undelivered { count, first: "those that were sent last".into(), cause })

@@ -2,7 +2,7 @@
 
 use crate::code;
 use merit_core::Code;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,26 @@ pub enum ClusterError {
         attempt: &'static str,
         /// What Kafka says.
         cause: String,
+    },
+    /// There is no encrypted connection: one side does not trust the other, or one of them does not encrypt.
+    #[error("no encrypted connection to the cluster came about: {cause}")]
+    Encryption {
+        /// What librdkafka says.
+        cause: String,
+    },
+    /// The user name, its password or the way of asking for them is not the cluster's.
+    #[error("the cluster does not let the user of --kafka-config in: {cause}")]
+    Login {
+        /// What librdkafka says.
+        cause: String,
+    },
+    /// No ACL of the cluster allows what was attempted.
+    #[error("could not {attempt}: the cluster does not allow it on {resource}")]
+    Forbidden {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Kind and name.
+        resource: String,
     },
     /// Records that are needed are not there any more.
     #[error("{topic}/{partition} does not go back to offset {offset}: what it held there was removed")]
@@ -186,6 +206,9 @@ impl ClusterError {
             ClusterError::SchemaDiffers { .. } => code::SCHEMA_DIFFERS,
             ClusterError::SchemaRefused { .. } => code::SCHEMA_REFUSED,
             ClusterError::Call { .. } => code::CLUSTER_FAILED,
+            ClusterError::Encryption { .. } => code::CLUSTER_ENCRYPTION,
+            ClusterError::Login { .. } => code::CLUSTER_LOGIN,
+            ClusterError::Forbidden { .. } => code::CLUSTER_FORBIDDEN,
             ClusterError::OffsetGone { .. } => code::CLUSTER_OFFSET_GONE,
             ClusterError::Replaced { .. } => code::CLUSTER_TOPIC_CHANGED,
             ClusterError::PartitionMissing { .. } => code::CLUSTER_PARTITION_MISSING,
@@ -221,7 +244,56 @@ impl ClusterError {
 
     /// What a failed call says.
     pub(super) fn call(attempt: &'static str) -> impl Fn(KafkaError) -> ClusterError {
-        move |error| ClusterError::Call { attempt, cause: error.to_string() }
+        ClusterError::call_on(attempt, "")
+    }
+
+    /// What a failed call says that was about something of that name.
+    pub(super) fn call_on<'n>(attempt: &'static str, name: &'n str) -> impl Fn(KafkaError) -> ClusterError + use<'n> {
+        move |error| match code_of(&error) {
+            Some(code) => ClusterError::denied(attempt, name, code, error.to_string()),
+            None => ClusterError::Call { attempt, cause: error.to_string() },
+        }
+    }
+
+    /// What it says where only its code is known.
+    pub(super) fn denied(attempt: &'static str, name: &str, code: RDKafkaErrorCode, cause: String) -> ClusterError {
+        ClusterError::forbidden(attempt, name, Some(code)).unwrap_or(ClusterError::Call { attempt, cause })
+    }
+
+    /// That no ACL allows something, where that is what brokers say. Trying again changes nothing.
+    pub(super) fn forbidden(attempt: &'static str, name: &str, code: Option<RDKafkaErrorCode>) -> Option<ClusterError> {
+        let kind = match code? {
+            RDKafkaErrorCode::TopicAuthorizationFailed => "topic",
+            RDKafkaErrorCode::GroupAuthorizationFailed => "group",
+            RDKafkaErrorCode::TransactionalIdAuthorizationFailed => "transactional id",
+            RDKafkaErrorCode::ClusterAuthorizationFailed => {
+                return Some(ClusterError::Forbidden { attempt, resource: "the cluster".into() });
+            }
+            _ => return None,
+        };
+        let resource = if name.is_empty() { format!("a {kind} that brokers do not name") } else { format!("{kind} {name}") };
+        Some(ClusterError::Forbidden { attempt, resource })
+    }
+
+    /// What librdkafka says of a connection that cannot come about as things are; none where the next one may.
+    pub(super) fn of_connection(error: &KafkaError, reason: &str) -> Option<ClusterError> {
+        let cause = reason.to_owned();
+        match error.rdkafka_error_code()? {
+            RDKafkaErrorCode::SSL => Some(ClusterError::Encryption { cause }),
+            RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => Some(ClusterError::Login { cause }),
+            RDKafkaErrorCode::UnsupportedSASLMechanism | RDKafkaErrorCode::IllegalSASLState => Some(ClusterError::Login { cause }),
+            // Behind its handshake, as that of TLS 1.3 is when the broker looks at the certificate.
+            RDKafkaErrorCode::BrokerTransportFailure if reason.contains("SSL alert") => Some(ClusterError::Encryption { cause }),
+            _ => None,
+        }
+    }
+}
+
+/// The code of an error. That of a call of an administrator is told by its own variant alone.
+pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
     }
 }
 

@@ -87,6 +87,7 @@ impl ConsumerContext for Context {
 pub(super) struct Member {
     consumer: BaseConsumer<Context>,
     instance: String,
+    group: String,
 }
 
 impl Member {
@@ -102,7 +103,7 @@ impl Member {
         let config = cluster.config(Role::Member(instance));
         let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(ClusterError::call("make a member"))?;
         consumer.subscribe(inputs).map_err(ClusterError::call("join the group"))?;
-        Ok(Member { consumer, instance: instance.into() })
+        Ok(Member { consumer, instance: instance.into(), group: cluster.application.clone() })
     }
 
     /// Hears what the group decided, and gives what is owned.
@@ -112,10 +113,20 @@ impl Member {
             Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                 return Err(Refused::Failed(ClusterError::call("stay in the group")(error).into()));
             }
-            Some(Err(error)) => self.consumer.context().last_error.set(&error, "the group"),
+            Some(Err(error)) => {
+                self.allowed("stay in the group", "", &error)?;
+                self.consumer.context().last_error.set(&error, "the group");
+            }
             Some(Ok(_)) | None => {}
         }
         Ok(self.consumer.context().owned().clone())
+    }
+
+    /// Ends the copy where an error says that no ACL allows something: on the group, or on that topic.
+    fn allowed(&self, attempt: &'static str, topic: &str, error: &KafkaError) -> Result<(), Refused> {
+        let code = error.rdkafka_error_code();
+        let name = if code == Some(RDKafkaErrorCode::GroupAuthorizationFailed) { &self.group } else { topic };
+        ClusterError::forbidden(attempt, name, code).map_or(Ok(()), |forbidden| Err(Refused::Failed(forbidden.into())))
     }
 
     /// That another process took this one's place.
@@ -134,7 +145,7 @@ impl Member {
         list.add_partition(topic, partition);
         let again = |error: KafkaError| {
             self.consumer.context().last_error.set(&error, "asking for a committed offset");
-            Refused::Retry
+            self.allowed("ask how far the group has come", topic, &error).err().unwrap_or(Refused::Retry)
         };
         let list = self.consumer.committed_offsets(list, CALL).map_err(again)?;
         let found = list.elements().first().map(|element| (element.offset(), element.error()));

@@ -5,9 +5,12 @@
 //! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it),
 //! [`watch`] (whether the topics are those that it read). Beside the copies: [`admin`] and
 //! [`settings`] (topics are made and compared), [`in_force`] and [`append`] (configurations are found and appended), [`commands`]
-//! (what is sent by itself), [`registry`], [`schemas`] and [`foreign`] (ids of schemas, and what other programs send), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what services work with).
+//! (what is sent by itself), [`registry`], [`schemas`] and [`foreign`] (ids of schemas, and what other programs send), [`reach`] and
+//! [`acl`] (who is let in, and may do what), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what
+//! services work with).
 
 mod access;
+pub mod acl;
 pub mod admin;
 pub mod append;
 mod client;
@@ -23,6 +26,7 @@ pub mod live;
 mod member;
 pub mod mirror;
 mod producer;
+pub mod reach;
 pub mod reader;
 mod registry;
 pub mod restore;

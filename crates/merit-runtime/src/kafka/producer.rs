@@ -4,15 +4,16 @@
 //! knows what happened; behind that one the producer is made anew, which decides whatever was open.
 
 use super::client::{CALL, Cluster, Role};
-use super::error::ClusterError;
+use super::error::{ClusterError, code_of};
 use super::reader::LastError;
 use crate::copy::Refused;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig};
 use rdkafka::{ClientContext, TopicPartitionList};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Between two looks at what is in flight: a loop without it burns the core that the broker may need.
@@ -31,12 +32,35 @@ const NOWHERE: u64 = u64::MAX;
 struct Deliveries {
     /// Offset of each message, in the order in which they were sent.
     offsets: Vec<u64>,
-    failed: Option<KafkaError>,
+    /// With its topic.
+    failed: Option<(String, KafkaError)>,
+}
+
+/// The topic that a transaction must not write to, once brokers said so. librdkafka tells the error without the topic, which stands in
+/// its log alone: `Failed to add partition "TOPIC" [0] to transaction: Broker: Topic authorization failed`.
+#[derive(Clone, Default)]
+pub(super) struct Forbidden(Arc<Mutex<Option<String>>>);
+
+impl Forbidden {
+    /// Looks at a line of the log.
+    pub(super) fn hear(&self, facility: &str, line: &str) {
+        if facility == "ADDPARTS" && line.ends_with("Topic authorization failed") {
+            let topic = line.split('"').nth(1).unwrap_or_default().to_owned();
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(topic);
+        }
+    }
+
+    /// What it came to.
+    pub(super) fn error(&self, attempt: &'static str) -> Option<ClusterError> {
+        let topic = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        ClusterError::forbidden(attempt, &topic, Some(RDKafkaErrorCode::TopicAuthorizationFailed))
+    }
 }
 
 struct Context {
     deliveries: Mutex<Deliveries>,
     last_error: LastError,
+    forbidden: Forbidden,
 }
 
 impl Context {
@@ -48,6 +72,10 @@ impl Context {
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         self.last_error.set(&error, reason);
+    }
+
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.forbidden.hear(facility, line);
     }
 }
 
@@ -63,7 +91,7 @@ impl ProducerContext<NoCustomPartitioner> for Context {
                     *offset = u64::try_from(message.offset()).unwrap_or(NOWHERE);
                 }
             }
-            Err((error, _)) => deliveries.failed = Some(error.clone()),
+            Err((error, message)) => deliveries.failed = Some((message.topic().into(), error.clone())),
         }
     }
 }
@@ -90,7 +118,7 @@ impl Producer {
             self.producer = None;
         }
         if self.producer.is_none() {
-            let context = Context { deliveries: Mutex::default(), last_error: self.last_error.clone() };
+            let context = Context { deliveries: Mutex::default(), last_error: self.last_error.clone(), forbidden: Forbidden::default() };
             let made = self.cluster.config(Role::Transactional(&self.id)).create_with_context(context);
             self.producer = Some(made.map_err(|error| Refused::Failed(ClusterError::call("make a producer")(error).into()))?);
         }
@@ -104,8 +132,8 @@ impl Producer {
                 self.last_error.set(&error, "taking over a transactional id");
                 match &error {
                     KafkaError::Transaction(cause) if cause.is_retriable() => {}
-                    KafkaError::Transaction(cause) if is_forbidden(cause.code()) => {
-                        return Err(Refused::Failed(ClusterError::call("take over a transactional id")(error).into()));
+                    KafkaError::Transaction(cause) if is_final(cause.code()) => {
+                        return Err(Refused::Failed(ClusterError::call_on("take over a transactional id", &self.id)(error).into()));
                     }
                     _ => self.producer = None,
                 }
@@ -178,6 +206,7 @@ impl Producer {
         while producer.in_flight_count() > 0 {
             producer.poll(Duration::ZERO);
             if begun.elapsed() > PATIENCE {
+                producer.context().forbidden.error("write").map_or(Ok(()), end)?;
                 return Err(Refused::Retry);
             }
             if producer.in_flight_count() > 0 {
@@ -186,8 +215,9 @@ impl Producer {
         }
         let Deliveries { offsets, failed } = std::mem::take(&mut *producer.context().deliveries());
         match failed {
-            Some(error) => {
+            Some((topic, error)) => {
                 self.last_error.set(&error, "delivering records");
+                ClusterError::forbidden("write", &topic, code_of(&error)).map_or(Ok(()), end)?;
                 Err(Refused::Abort)
             }
             None if offsets.contains(&NOWHERE) => Err(Refused::Abort),
@@ -229,9 +259,18 @@ impl Producer {
     }
 
     /// The branch of a failure.
-    fn refused(&self, error: KafkaError, attempt: &str) -> Refused {
+    fn refused(&self, error: KafkaError, attempt: &'static str) -> Refused {
         self.last_error.set(&error, attempt);
+        let name = match code_of(&error) {
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => &self.cluster.application,
+            Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => &self.id,
+            _ => "",
+        };
+        let forbidden = self.producer.as_ref().and_then(|producer| producer.context().forbidden.error("write"));
         match error {
+            error if let Some(error) = forbidden.or_else(|| ClusterError::forbidden("go on with a transaction", name, code_of(&error))) => {
+                Refused::Failed(error.into())
+            }
             KafkaError::Transaction(cause) if cause.code() == RDKafkaErrorCode::FencedInstanceId => Refused::Fenced,
             KafkaError::Transaction(cause) if cause.is_fatal() => Refused::Unknown,
             KafkaError::Transaction(cause) if cause.txn_requires_abort() => Refused::Abort,
@@ -241,7 +280,12 @@ impl Producer {
     }
 }
 
-fn is_forbidden(code: RDKafkaErrorCode) -> bool {
+/// Ends the copy.
+fn end(error: ClusterError) -> Result<(), Refused> {
+    Err(Refused::Failed(error.into()))
+}
+
+fn is_final(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::TransactionalIdAuthorizationFailed

@@ -17,29 +17,44 @@ use std::time::{Duration, Instant};
 
 /// What librdkafka had to say last: it goes on by itself, so this is told only where nothing else moves.
 #[derive(Clone, Default)]
-pub struct LastError(Arc<Mutex<Option<String>>>);
+pub struct LastError(Arc<Mutex<Option<(Weight, String)>>>);
+
+/// How much an error says of what is wrong; one that says less does not take the place of one that says more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// That no broker is left, less than what happened to the last one.
+    NoBroker,
+    Any,
+    /// That the brokers do not let this program in, from which the others follow.
+    Refused,
+}
 
 impl LastError {
-    /// Notes it. That no broker is left says less than what happened to the last one.
+    /// Notes it.
     pub fn set(&self, error: &KafkaError, reason: &str) {
         // The end of a partition is asked for, and no error.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
+        let (weight, said) = match (ClusterError::of_connection(error, reason), error.rdkafka_error_code()) {
+            (Some(refused), _) => (Weight::Refused, refused.to_string()),
+            (None, Some(RDKafkaErrorCode::AllBrokersDown)) => (Weight::NoBroker, format!("{error}: {reason}")),
+            (None, _) => (Weight::Any, format!("{error}: {reason}")),
+        };
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            *last = Some(format!("{error}: {reason}"));
+        if last.as_ref().is_none_or(|(before, _)| *before <= weight) {
+            *last = Some((weight, said));
         }
     }
 
     /// Notes what something beside librdkafka has to say.
     pub(super) fn say(&self, what: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Weight::Any, what));
     }
 
     /// Gives it once.
     pub fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().map(|(_, said)| said)
     }
 }
 
@@ -203,6 +218,7 @@ impl Reader {
             };
             match error.rdkafka_error_code() {
                 Some(code) if is_missing(code) => {
+                    refuse_hidden(consumer, topic)?;
                     return Err(ClusterError::PartitionMissing { topic: topic.into(), partition: number });
                 }
                 Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable) if begun.elapsed() < CALL => {
@@ -210,7 +226,7 @@ impl Reader {
                 }
                 _ => {
                     consumer.context().last_error.set(&error, "asking for the ends of a partition");
-                    return Err(ClusterError::call("ask for the ends of a partition")(error));
+                    return Err(ClusterError::call_on("ask for the ends of a partition", topic)(error));
                 }
             }
         }
@@ -257,6 +273,7 @@ impl Reader {
                 }
                 _ => Err(ClusterError::OffsetGone { topic, partition: number, offset }),
             },
+            code if let Some(forbidden) = ClusterError::forbidden("read", &topic, code) => Err(forbidden),
             // Even a partition that is unknown: so it may be while its broker is on its way back.
             _ => {
                 self.consumer.context().last_error.set(error, "reading");
@@ -264,6 +281,14 @@ impl Reader {
             }
         }
     }
+}
+
+/// Refuses a topic that is there for others, but not for this user.
+pub(super) fn refuse_hidden<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> Result<(), ClusterError> {
+    let attempt = "ask the cluster for a topic";
+    let metadata = consumer.fetch_metadata(Some(topic), CALL).map_err(ClusterError::call_on(attempt, topic))?;
+    let code = metadata.topics().iter().find_map(|topic| topic.error()).map(RDKafkaErrorCode::from);
+    ClusterError::forbidden(attempt, topic, code).map_or(Ok(()), Err)
 }
 
 fn is_missing(code: RDKafkaErrorCode) -> bool {

@@ -156,7 +156,7 @@ impl ProducerContext for Deliveries {
                 found: message.offset().max(0) as u64,
                 due: due as u64,
             },
-            Err((error, _)) => ClusterError::call("write a record")(error.clone()),
+            Err((error, message)) => ClusterError::call_on("write a record", message.topic())(error.clone()),
         };
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
     }
