@@ -166,10 +166,13 @@ impl Transport for Connection {
 
     fn join(&mut self) -> Result<Membership, Refused> {
         self.rest();
-        if let Some(fault) = self.topics.schemas().fault() {
+        let owned = self.member.hear()?;
+        // Not while it joins: librdkafka 2.12 may wait for ever for the end of a member that leaves before its first assignment.
+        if owned.generation > 0
+            && let Some(fault) = self.topics.schemas().fault()
+        {
             return Err(Refused::Failed(fault.into()));
         }
-        let owned = self.member.hear()?;
         if owned.generation != self.owned.generation {
             for lost in self.owned.partitions.keys().filter(|partition| !owned.partitions.contains_key(*partition)) {
                 self.reader.close(*lost);
