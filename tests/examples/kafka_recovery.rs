@@ -4,16 +4,12 @@
 
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
-use merit_core::record::{EvalReport, Metric};
-use merit_core::{EventTime, Fixed, List};
+use merit::bench::load::{self, Format};
 use merit_tests::copies::{Application, Sent};
 use merit_tests::directory::{Directory, Profile};
 use merit_tests::kafka::Kafka;
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// Event time between two reports.
-const STEP: u64 = 302;
 
 fn main() {
     let argument = |at: usize, default| std::env::args().nth(at).and_then(|text| text.parse().ok()).unwrap_or(default);
@@ -48,19 +44,9 @@ fn main() {
 }
 
 fn report(application: &Application, agents: u64, number: u64) -> Sent {
-    let metrics =
-        ["successRate", "latencyScore", "costScore"].map(|name| Metric { name, value: Fixed((number * 7_919 % 1_000_000) as i64) });
-    application.report(&EvalReport {
-        id: Some(&format!("report-{number}")),
-        agent_id: &format!("agent-{}", number * 2_654_435_761 % agents),
-        division_id: None,
-        product_id: None,
-        metrics: List::Slice(&metrics),
-        source: "bench",
-        timestamp: EventTime((1_750_000_000_000 + number * STEP) as i64),
-        window: None,
-        tags: List::EMPTY,
-    })
+    let (report, mut payload) = (load::report(number, agents), Vec::new());
+    report.write(Format::Avro, &mut payload);
+    application.encoded(report.agent(), report.time, payload)
 }
 
 fn changelogs(kafka: &Kafka) -> f64 {

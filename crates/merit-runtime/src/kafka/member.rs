@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -85,7 +86,9 @@ impl ConsumerContext for Context {
 
 /// A member of the group.
 pub(super) struct Member {
-    consumer: BaseConsumer<Context>,
+    /// Never closed: a static member stays in the group whoever closes it, and closing while the group moves may wait in librdkafka
+    /// for ever. It ends with the process.
+    consumer: ManuallyDrop<BaseConsumer<Context>>,
     instance: String,
     group: String,
 }
@@ -103,7 +106,7 @@ impl Member {
         let config = cluster.config(Role::Member(instance));
         let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(ClusterError::call("make a member"))?;
         consumer.subscribe(inputs).map_err(ClusterError::call("join the group"))?;
-        Ok(Member { consumer, instance: instance.into(), group: cluster.application.clone() })
+        Ok(Member { consumer: ManuallyDrop::new(consumer), instance: instance.into(), group: cluster.application.clone() })
     }
 
     /// Hears what the group decided, and gives what is owned.

@@ -145,31 +145,26 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
     let bounds = Bounds { checkpoint_inputs: runtime.checkpoint_inputs, state_bytes };
     let mut copy = Box::pin(copy::run(Rc::clone(&setup), place, bounds, None));
     let mut stall = Stall::default();
-    let done = loop {
+    loop {
         stopping.set(stop.load(Relaxed));
         if let Some(error) = watch.found() {
-            break Err(error);
+            return Err(error);
         }
         let begun = Instant::now();
         match copy.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Stop::Clean) => break Ok(()),
-            Poll::Ready(Stop::Fenced) => break Err(ClusterError::Fenced { instance }.into()),
-            Poll::Ready(Stop::Task(_, error) | Stop::Failed(error)) => break Err(store.cause(error)),
+            Poll::Ready(Stop::Clean) => return Ok(()),
+            Poll::Ready(Stop::Fenced) => return Err(ClusterError::Fenced { instance }.into()),
+            Poll::Ready(Stop::Task(_, error) | Stop::Failed(error)) => return Err(store.cause(error)),
             Poll::Pending => {
                 stall.wait(begun, again.get(), step.get(), &last_error, &*observe);
                 if stopping.get() && stall.since.is_some_and(|since| since.elapsed() > STOP_PATIENCE) {
                     let cause = stall.cause.take().unwrap_or_else(|| "Kafka says nothing".into());
                     let attempt = "end cleanly; what was not committed is computed again by whoever takes the tasks over";
-                    break Err(ClusterError::Call { attempt, cause }.into());
+                    return Err(ClusterError::Call { attempt, cause }.into());
                 }
             }
         }
-    };
-    if done.is_err() {
-        // A member that leaves while the group moves may wait in librdkafka for ever, and the process ends.
-        std::mem::forget(copy);
     }
-    done
 }
 
 /// How long a call was told to be made again.
