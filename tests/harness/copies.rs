@@ -405,9 +405,10 @@ impl Copy {
         done
     }
 
-    /// Tells it to end, and looks at nothing.
-    pub fn terminate(mut self) -> Done {
-        self.running.take().expect("it runs until it is taken").terminate()
+    /// Kills it; gives what it had said.
+    pub fn killed(self) -> Done {
+        self.running().send_kill();
+        self.end()
     }
 
     /// Its end, where it comes by itself.
