@@ -255,10 +255,13 @@ impl Admin {
         let of: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let described = wait(self.client.describe_configs(&of, &options())).map_err(ClusterError::call(attempt))?;
         let mut settings = BTreeMap::new();
-        // They come in the order in which they were asked for.
-        for (resource, name) in described.into_iter().zip(names) {
-            let resource = resource.map_err(|code| ClusterError::denied(attempt, name, code, code.to_string()))?;
+        for resource in described {
+            let resource = resource.map_err(|code| ClusterError::denied(attempt, "", code, code.to_string()))?;
             let OwnedResourceSpecifier::Topic(name) = resource.specifier else { continue };
+            // Every topic has settings. rdkafka tells none, and no error, where they must not be seen.
+            if resource.entries.is_empty() {
+                return Err(ClusterError::denied(attempt, &name, RDKafkaErrorCode::TopicAuthorizationFailed, String::new()));
+            }
             let entries = resource.entries.into_iter();
             let values = entries.filter_map(|entry| Some((entry.name, (entry.value?, entry.source == ConfigSource::DynamicTopic))));
             settings.insert(name, values.collect());
