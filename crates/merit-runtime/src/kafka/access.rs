@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        let access = Access::parse("sasl.password=hunter2").expect("right");
-        assert_eq!(format!("{access:?}"), r#"{"sasl.password"}"#);
+        let access = Access::parse("schema.registry.basic.auth.user.info=a:hunter2").expect("right");
+        assert_eq!(format!("{access:?}"), r#"{"schema.registry.basic.auth.user.info"}"#);
     }
 }
