@@ -26,6 +26,10 @@ pub const SAID_AFTER: Duration = Duration::from_secs(5);
 /// A call that takes longer is no progress: its client waited for a broker.
 const SLOW_CALL: Duration = Duration::from_secs(1);
 
+/// How many inputs of the embedded log are folded again while one of a cluster is, which has to be fetched and taken apart first. A
+/// checkpoint is one transaction, too, and has to end before that times out.
+const REFOLD_COST: u64 = 4;
+
 /// How long a copy that was told to end waits for a cluster that does not move: less than the 30 s after which those that end
 /// processes lose their patience.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -142,7 +146,7 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
         stopping: Rc::clone(&stopping),
     };
     let state_bytes = usize::try_from(runtime.state_bytes).unwrap_or(usize::MAX);
-    let bounds = Bounds { checkpoint_inputs: runtime.checkpoint_inputs, state_bytes };
+    let bounds = Bounds { checkpoint_inputs: runtime.checkpoint_inputs.div_ceil(REFOLD_COST), state_bytes };
     let mut copy = Box::pin(copy::run(Rc::clone(&setup), place, bounds, None));
     let mut stall = Stall::default();
     loop {
