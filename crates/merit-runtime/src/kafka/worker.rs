@@ -30,9 +30,10 @@ const SLOW_CALL: Duration = Duration::from_secs(1);
 /// checkpoint is one transaction, too, and has to end before that times out.
 const REFOLD_COST: u64 = 4;
 
-/// How long a copy that was told to end waits for a cluster that does not move: less than the 30 s after which those that end
-/// processes lose their patience.
+/// How long a copy that was told to end waits for a cluster that does not move, and how long for one that moves and never takes all:
+/// nothing is lost by an end without a checkpoint.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// The longest that a call waits before it is made again.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
@@ -148,9 +149,10 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
     let state_bytes = usize::try_from(runtime.state_bytes).unwrap_or(usize::MAX);
     let bounds = Bounds { checkpoint_inputs: runtime.checkpoint_inputs.div_ceil(REFOLD_COST), state_bytes };
     let mut copy = Box::pin(copy::run(Rc::clone(&setup), place, bounds, None));
-    let mut stall = Stall::default();
+    let (mut stall, mut ordered) = (Stall::default(), None);
     loop {
         stopping.set(stop.load(Relaxed));
+        ordered = ordered.or_else(|| stopping.get().then(Instant::now));
         if let Some(error) = watch.found() {
             return Err(error);
         }
@@ -161,7 +163,8 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
             Poll::Ready(Stop::Task(_, error) | Stop::Failed(error)) => return Err(store.cause(error)),
             Poll::Pending => {
                 stall.wait(begun, again.get(), step.get(), &last_error, &*observe);
-                if stopping.get() && stall.since.is_some_and(|since| since.elapsed() > STOP_PATIENCE) {
+                let is_over = |since: Option<Instant>, limit| since.is_some_and(|since| since.elapsed() > limit);
+                if stopping.get() && (is_over(stall.since, STOP_PATIENCE) || is_over(ordered, STOP_LIMIT)) {
                     let cause = stall.cause.take().unwrap_or_else(|| "Kafka says nothing".into());
                     let attempt = "end cleanly; what was not committed is computed again by whoever takes the tasks over";
                     return Err(ClusterError::Call { attempt, cause }.into());
