@@ -16,6 +16,9 @@ const OTHERS: Duration = Duration::from_secs(1);
 /// Between two looks at what was said.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long no broker answers before that is told: under load they take their time, and behind 10 s librdkafka takes silence for an end.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 #[derive(Default)]
 struct Context {
     refused: Mutex<Option<ClusterError>>,
@@ -62,13 +65,14 @@ pub fn reach(cluster: &Cluster) -> Result<(), ClusterError> {
         {
             return Err(refused);
         }
-        if begun.elapsed() > CALL {
-            let cause = client.context().ended.lock().unwrap_or_else(PoisonError::into_inner).take();
-            return Err(match cause.unwrap_or_else(|| "no broker answers".into()) {
-                // librdkafka's word for a connection that ended before the first answer: a broker that encrypts hangs up on who does not.
-                cause if cause.contains("in state APIVERSION_QUERY") => ClusterError::Encryption { cause },
-                cause => ClusterError::Call { attempt, cause },
-            });
+        // librdkafka's word for a connection that ended before the first answer: a broker that encrypts hangs up on who does not.
+        let hung_up = |cause: &String| cause.contains("in state APIVERSION_QUERY");
+        let mut ended = client.context().ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun.elapsed() > CALL && ended.as_ref().is_some_and(hung_up) {
+            return Err(ClusterError::Encryption { cause: ended.take().unwrap_or_default() });
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(ClusterError::Call { attempt, cause: ended.take().unwrap_or_else(|| "no broker answers".into()) });
         }
     }
     Ok(())
