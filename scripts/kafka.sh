@@ -7,7 +7,8 @@
 # nobody but the broker and the user `admin` may do anything before an ACL says so. FOLDER/tls holds the certificates,
 # FOLDER/clients what each user shows: NAME.properties and NAME.scram.properties for --kafka-config, admin.java.properties for
 # Kafka's own tools (--command-config). Secrets are in these files alone, which their owner alone can read.
-# --registry: beside them the schema registry Apicurio, on the port behind all of those; a folder that has one keeps it.
+# --registry: beside them the schema registry Apicurio, on the port behind all of those, with --secure by TLS; a folder that has one
+# keeps it.
 # `start` starts every broker that does not run; `stop` ends those that do; `status` exits with 0 if all run.
 # Kafka's own tools: java -cp 'FOLDER/jars/*' org.apache.kafka.tools.TopicCommand --bootstrap-server 127.0.0.1:9092 --list
 set -euo pipefail
@@ -108,7 +109,7 @@ recall() {
 }
 
 registry_port() { echo $((port + 3 * brokers)); }
-registry_url() { echo "http://127.0.0.1:$(registry_port)/apis/ccompat/v7"; }
+registry_url() { echo "http${secure:+s}://127.0.0.1:$(registry_port)/apis/ccompat/v7"; }
 registry_data() { echo "-Dapicurio.datasource.url=jdbc:h2:file:$folder/registry/data"; }
 registry_runs() {
     local pid
@@ -301,9 +302,12 @@ start() {
 }
 
 become_registry() {
+    local listener=(-Dquarkus.http.port="$(registry_port)")
+    [ -z "$secure" ] || listener=(-Dquarkus.http.insecure-requests=disabled -Dquarkus.http.ssl-port="$(registry_port)"
+        -Dquarkus.http.ssl.certificate.files="$folder/tls/broker.pem" -Dquarkus.http.ssl.certificate.key-files="$folder/tls/broker.key")
     cd "$registry_jars"
     exec setsid java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -XX:+ExitOnOutOfMemoryError \
-        -Dquarkus.http.host=127.0.0.1 -Dquarkus.http.port="$(registry_port)" -Dquarkus.http.access-log.enabled=false -Dquarkus.log.level=WARN \
+        -Dquarkus.http.host=127.0.0.1 "${listener[@]}" -Dquarkus.http.access-log.enabled=false -Dquarkus.log.level=WARN \
         "$(registry_data)" -Dapicurio.datasource.jdbc.initial-size=1 -Dapicurio.datasource.jdbc.min-size=1 \
         -jar "apicurio-registry-app-$registry_version-runner.jar" 9>&-
 }
@@ -314,9 +318,10 @@ start_registry() {
         fail "port $(registry_port) is taken by another process: end that one, or choose other ports with --port"
     mkdir -p "$folder/registry"
     (become_registry) </dev/null >>"$folder/registry/log" 2>&1 &
-    local pid=$! limit=$((SECONDS + ready_within)) how=''
+    local pid=$! limit=$((SECONDS + ready_within)) how='' trust=()
+    [ -z "$secure" ] || trust=(--cacert "$folder/tls/ca.pem")
     echo "$pid" >"$folder/registry/pid"
-    until curl --silent --fail --max-time 5 --output /dev/null "$(registry_url)/subjects"; do
+    until curl "${trust[@]}" --silent --fail --max-time 5 --output /dev/null "$(registry_url)/subjects"; do
         kill -0 "$pid" 2>/dev/null || how="ended before it was ready"
         [ "$SECONDS" -lt "$limit" ] || how="is not ready after $ready_within s"
         if [ -n "$how" ]; then

@@ -115,7 +115,12 @@ impl Application {
 
     /// `merit topology apply`.
     pub fn apply(&self) -> Call {
-        merit(["topology", "apply", "--json", "--kafka", &self.brokers]).with(self.of_all()).with(self.by("operator"))
+        self.apply_by(self.by("operator"))
+    }
+
+    /// The same, reached in that way.
+    pub fn apply_by(&self, reached: Vec<PathBuf>) -> Call {
+        merit(["topology", "apply", "--json", "--kafka", &self.brokers]).with(self.of_all()).with(reached)
     }
 
     fn of_all(&self) -> [PathBuf; 4] {

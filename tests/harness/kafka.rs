@@ -62,9 +62,9 @@ impl Kafka {
         Kafka::start_with(1, &["--registry"])
     }
 
-    /// The same where everybody has to show who he is, and may do what an ACL allows.
-    pub fn start_secure(brokers: u16) -> Kafka {
-        Kafka::start_with(brokers, &["--secure"])
+    /// The same where everybody has to show who he is, and may do what an ACL allows; the registry shows a certificate alone.
+    pub fn start_secure() -> Kafka {
+        Kafka::start_with(1, &["--secure", "--registry"])
     }
 
     fn start_with(brokers: u16, options: &[&str]) -> Kafka {

@@ -1,15 +1,16 @@
 //! What the integration tests share.
 //!
 //! [`process`] runs the program, [`directory`] gives it a data directory, [`server`] calls its HTTP services, [`dump`] reads every record
-//! of a directory, [`reports`] makes inputs, [`random`] draws from a seed, [`copies`] runs copies of Merit on a cluster, [`kafka`] brings up
-//! brokers, [`copy`] fills them with a log. It calls the libraries of Merit to
-//! look at a log, never to decide what a log should hold.
+//! of a directory, [`reports`] makes inputs, [`random`] draws from a seed, [`copies`] runs copies of Merit on a cluster, [`kafka`]
+//! brings up brokers, [`copy`] fills them with a log, [`front`] stands before a schema registry. It calls the libraries of Merit to look
+//! at a log, never to decide what a log should hold.
 #![warn(missing_docs)]
 
 pub mod copies;
 pub mod copy;
 pub mod directory;
 pub mod dump;
+pub mod front;
 pub mod kafka;
 pub mod process;
 pub mod random;

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// After so long a call hangs; far more than any takes.
 pub const HANG: Duration = Duration::from_secs(300);
 
+/// Lines that a failing test shows of each process.
+const LAST_LINES: usize = 15;
+
 /// Where the program is: beside the directory of the test binaries.
 pub fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
@@ -218,7 +221,8 @@ impl Running {
         kill_process(Pid::from_child(&self.child), Signal::KILL).expect("a child can be killed");
     }
 
-    /// Kills it, if it still runs, and looks at nothing.
+    /// Kills it, if it still runs; where the test fails, shows what it said last.
+    #[expect(clippy::print_stderr, reason = "why a test failed is for a person to see")]
     pub fn abandon(mut self) {
         // What holds it would hold its end, too.
         if let Some(tracer) = self.tracer() {
@@ -227,6 +231,12 @@ impl Running {
         // What has ended needs no killing.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let err = self.err.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+            let lines: Vec<&str> = err.lines().collect();
+            let last = lines.len().saturating_sub(LAST_LINES);
+            eprintln!("process {} said last:\n{}", self.child.id(), lines[last..].join("\n"));
+        }
     }
 
     /// Sends SIGKILL; whether that is what ended it.

@@ -256,9 +256,9 @@ impl<T: Transport, D: Disk> Copy<T, D> {
                 return Ok(());
             }
         };
-        for (output, offset) in batch.outputs.records().iter().zip(offsets) {
-            if let Some(running) = self.tasks.get_mut(&output.task) {
-                running.last.leaf = if output.is_leaf { Some(offset) } else { running.last.leaf };
+        for (leaf, offset) in batch.outputs.records().iter().zip(offsets).filter(|(output, _)| output.is_leaf) {
+            if let Some(running) = self.tasks.get_mut(&leaf.task) {
+                running.last.leaf = Some(offset);
             }
         }
         Ok(())

@@ -75,8 +75,8 @@ struct Refold<'s> {
     last: Last,
     /// Leaves behind the checkpoint: offset and frame.
     recorded: VecDeque<(u64, Vec<u8>)>,
-    /// Frame of the last leaf of the task's audit chain.
-    leaf: Option<Vec<u8>>,
+    /// Where the log's chain stands behind that of its last leaf.
+    head: Option<ChainHead>,
     unsent: Outputs,
     sabotage: Option<Sabotage>,
 }
@@ -84,7 +84,7 @@ struct Refold<'s> {
 impl<'s> Refold<'s> {
     /// `last` is where the task's last leaf is, as of its checkpoint.
     fn new(setup: &'s Setup, task: usize, last: Last, sabotage: Option<Sabotage>) -> Refold<'s> {
-        Refold { setup, task, last, recorded: VecDeque::new(), leaf: None, unsent: Outputs::default(), sabotage }
+        Refold { setup, task, last, recorded: VecDeque::new(), head: None, unsent: Outputs::default(), sabotage }
     }
 
     /// Reads that leaf and those behind it, to the end of their partition: whatever was open before has ended by there.
@@ -96,11 +96,10 @@ impl<'s> Refold<'s> {
         while next < end {
             let mut take = |offset, frame: Option<Frame<'_>>| {
                 let Some(frame) = frame.filter(|frame| layout.is_audit(frame.stream)) else { return };
-                let bytes = bytes_of(&frame);
+                (self.last.leaf, self.head) = (Some(offset), head_behind(&frame));
                 if before != Some(offset) {
-                    self.recorded.push_back((offset, bytes.clone()));
+                    self.recorded.push_back((offset, bytes_of(&frame)));
                 }
-                (self.last.leaf, self.leaf) = (Some(offset), Some(bytes));
             };
             next = place.read(Step::ReadOutputs, |transport| transport.read(partition, next, end, &mut take)).await?;
         }
@@ -117,7 +116,7 @@ impl<'s> Refold<'s> {
                 return Err(self.difference(partition, *offset, of, Differing::new("record", recorded, "nothing")));
             }
             let computed = task.chain_head().filter(|head| head.sequence > 0);
-            let recorded = self.leaf.as_ref().and_then(|leaf| head_behind(&Frame::decode(leaf)?));
+            let recorded = self.head;
             if computed != recorded {
                 let layout = &self.setup.layout.tasks[self.task];
                 let of = (layout.audit_stream().into(), computed.map_or(0, |head| head.sequence));

@@ -139,6 +139,7 @@ impl Access {
         if protocol == "SASL_PLAINTEXT" && self.get("sasl.mechanism") == Some("PLAIN") {
             problems.push(self.at("sasl.mechanism", "is PLAIN, which shows the password to whoever listens: use SASL_SSL, or SCRAM"));
         }
+        problems.extend(self.check_registry());
         let pairs = [
             ("ssl.certificate.location", "ssl.key.location"),
             ("ssl.key.location", "ssl.certificate.location"),
@@ -148,6 +149,22 @@ impl Access {
         ];
         let alone = pairs.iter().filter(|(name, beside)| told(name) && !told(beside));
         problems.extend(alone.map(|(name, beside)| self.at(name, &format!("needs {beside} beside it"))));
+        problems
+    }
+
+    fn check_registry(&self) -> Vec<String> {
+        let [url, beside @ ..] = REGISTRY;
+        let login = "schema.registry.basic.auth.user.info";
+        let mut problems = Vec::new();
+        let address = self.get(url).unwrap_or_default();
+        if self.settings.contains_key(url) && !["http://", "https://"].iter().any(|scheme| address.starts_with(scheme)) {
+            problems.push(self.at(url, "is no address that begins with https:// or http://"));
+        }
+        let is_open = |name: &&&str| !address.starts_with("https://") && self.settings.contains_key(**name);
+        problems.extend(beside.iter().filter(is_open).map(|name| self.at(name, &format!("is used with a {url} of https:// alone"))));
+        if self.get(login).is_some_and(|login| !login.contains(':')) {
+            problems.push(self.at(login, "is no NAME:PASSWORD"));
+        }
         problems
     }
 
@@ -218,7 +235,7 @@ mod tests {
     fn what_does_not_fit_together_is_told() {
         let problems = |text: &str| Access::parse(text).err().unwrap_or_default();
         let right = "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\nsasl.username=a\nsasl.password=b\nssl.ca.location=c";
-        let told: [(&str, &[&str]); 7] = [
+        let told: [(&str, &[&str]); 9] = [
             ("", &[]),
             (right, &[]),
             (
@@ -241,6 +258,15 @@ mod tests {
                 "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username=a\nsasl.password=b",
                 &["line 2: sasl.mechanism is PLAIN, which shows the password to whoever listens: use SASL_SSL, or SCRAM"],
             ),
+            (
+                "schema.registry.url=http://a\nschema.registry.basic.auth.user.info=a\nschema.registry.ssl.ca.location=c",
+                &[
+                    "line 3: schema.registry.ssl.ca.location is used with a schema.registry.url of https:// alone",
+                    "line 2: schema.registry.basic.auth.user.info is used with a schema.registry.url of https:// alone",
+                    "line 2: schema.registry.basic.auth.user.info is no NAME:PASSWORD",
+                ],
+            ),
+            ("schema.registry.url=ftp://a", &["line 1: schema.registry.url is no address that begins with https:// or http://"]),
         ];
         for (text, expected) in told {
             assert_eq!(problems(text), expected, "{text}");
@@ -269,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        let access = Access::parse("schema.registry.basic.auth.user.info=a:hunter2").expect("right");
-        assert_eq!(format!("{access:?}"), r#"{"schema.registry.basic.auth.user.info"}"#);
+        let access = Access::parse("schema.registry.url=https://a\nschema.registry.basic.auth.user.info=a:hunter2").expect("right");
+        assert_eq!(format!("{access:?}"), r#"{"schema.registry.basic.auth.user.info", "schema.registry.url"}"#);
     }
 }

@@ -161,8 +161,7 @@ struct Admin {
     client: AdminClient<DefaultClientContext>,
     /// Asks for topics. The client for administration does not tell why it has no connection.
     asking: BaseProducer<Asking>,
-    /// Asks for one topic. A producer makes the topic that it asks for.
-    looking: BaseConsumer,
+    cluster: Cluster,
 }
 
 struct Asking(LastError);
@@ -191,8 +190,7 @@ impl Admin {
         let failed = ClusterError::call("make a client");
         let client = config.create().map_err(&failed)?;
         let asking = config.create_with_context(Asking(LastError::default())).map_err(&failed)?;
-        let looking = cluster.config(Role::Ends).create().map_err(&failed)?;
-        Ok(Admin { client, asking, looking })
+        Ok(Admin { client, asking, cluster: cluster.clone() })
     }
 
     /// Every topic that is wanted, beside what the cluster has.
@@ -200,8 +198,8 @@ impl Admin {
         let (brokers, found) = self.topics()?;
         let wanted = topics.wanted();
         let names: Vec<&str> = wanted.iter().map(|topic| topic.name.as_str()).filter(|name| found.contains_key(*name)).collect();
-        // A list of all leaves out what this user must not see.
-        wanted.iter().filter(|topic| !found.contains_key(&topic.name)).try_for_each(|topic| refuse_hidden(&self.looking, &topic.name))?;
+        let missing: Vec<&str> = wanted.iter().map(|topic| topic.name.as_str()).filter(|name| !found.contains_key(*name)).collect();
+        self.refuse_hidden(&missing)?;
         let mut values = patiently(|| self.settings(&names))?;
         let compared = wanted.into_iter().map(|topic| {
             let there = found.get(&topic.name);
@@ -226,6 +224,16 @@ impl Admin {
             Compared { name, partitions, replication, differences, required, initial, given }
         });
         Ok(compared.collect())
+    }
+
+    /// A list of all topics leaves out what this user must not see.
+    fn refuse_hidden(&self, missing: &[&str]) -> Result<(), ClusterError> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // A producer would make the topic that it asks for.
+        let looking: BaseConsumer = self.cluster.config(Role::Ends).create().map_err(ClusterError::call("make a client"))?;
+        missing.iter().try_for_each(|topic| refuse_hidden(&looking, topic))
     }
 
     /// How many brokers there are, and every topic.

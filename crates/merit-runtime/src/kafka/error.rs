@@ -6,11 +6,15 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long a call is made again, how often at least, and the time between two. An attempt lasts up to [`super::client::CALL`], and
-/// a process that was held meanwhile has had none.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a call is made again whose cluster has answered before: a broker that starts again, or another that takes its place, needs
+/// less. How often it is at least, since an attempt lasts up to [`super::client::CALL`], and a process that was held meanwhile has had
+/// none. And the time between two.
+const PATIENCE: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long for a partition that the brokers do not know: they do not all hear of a new one at once.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// A failure of a cluster, or a refusal to go on with it.
 #[derive(Debug, thiserror::Error)]
@@ -242,6 +246,10 @@ impl ClusterError {
         matches!(self, ClusterError::Call { .. } | ClusterError::PartitionMissing { .. })
     }
 
+    fn patience(&self) -> Duration {
+        if matches!(self, ClusterError::PartitionMissing { .. }) { KNOWN_WITHIN } else { PATIENCE }
+    }
+
     /// What a failed call says.
     pub(super) fn call(attempt: &'static str) -> impl Fn(KafkaError) -> ClusterError {
         ClusterError::call_on(attempt, "")
@@ -303,7 +311,7 @@ pub(super) fn patiently<T>(mut call: impl FnMut() -> Result<T, ClusterError>) ->
     loop {
         attempts += 1;
         match call() {
-            Err(error) if error.is_passing() && (attempts < ATTEMPTS || begun.elapsed() < PATIENCE) => std::thread::sleep(PAUSE),
+            Err(error) if error.is_passing() && (attempts < ATTEMPTS || begun.elapsed() < error.patience()) => std::thread::sleep(PAUSE),
             done => return done,
         }
     }

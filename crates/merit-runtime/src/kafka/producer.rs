@@ -11,7 +11,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig};
+use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, TopicPartitionList};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,6 +54,13 @@ impl Forbidden {
     pub(super) fn error(&self, attempt: &'static str) -> Option<ClusterError> {
         let topic = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         ClusterError::forbidden(attempt, &topic, Some(RDKafkaErrorCode::TopicAuthorizationFailed))
+    }
+}
+
+impl Deliveries {
+    /// Whether everything that was answered arrived, at an offset.
+    fn are_whole(&self) -> bool {
+        self.failed.is_none() && !self.offsets.contains(&NOWHERE)
     }
 }
 
@@ -213,16 +220,13 @@ impl Producer {
                 std::thread::sleep(PAUSE);
             }
         }
-        let Deliveries { offsets, failed } = std::mem::take(&mut *producer.context().deliveries());
-        match failed {
-            Some((topic, error)) => {
-                self.last_error.set(&error, "delivering records");
-                ClusterError::forbidden("write", &topic, code_of(&error)).map_or(Ok(()), end)?;
-                Err(Refused::Abort)
-            }
-            None if offsets.contains(&NOWHERE) => Err(Refused::Abort),
-            None => Ok(offsets),
+        let mut deliveries = producer.context().deliveries();
+        if let Some((topic, error)) = &deliveries.failed {
+            self.last_error.set(error, "delivering records");
+            let forbidden = producer.context().forbidden.error("write");
+            forbidden.or_else(|| ClusterError::forbidden("write", topic, code_of(error))).map_or(Ok(()), end)?;
         }
+        if deliveries.are_whole() { Ok(std::mem::take(&mut deliveries.offsets)) } else { Err(Refused::Abort) }
     }
 
     /// Commits offsets with the open transaction.
@@ -240,17 +244,13 @@ impl Producer {
         })
     }
 
-    /// Aborts the open transaction.
+    /// Aborts the open transaction. Where a message may or may not have arrived, nobody knows the number that brokers expect of the
+    /// next (librdkafka counts what it purges as never sent, and a number that is used twice is a repetition to them, dropped without
+    /// a word): such a producer is given up, which aborts as well.
     pub(super) fn abort(&self) -> Result<(), Refused> {
         let producer = self.producer()?;
-        producer.purge(PurgeConfig::default().queue().inflight());
-        let begun = Instant::now();
-        while producer.in_flight_count() > 0 {
-            producer.poll(Duration::ZERO);
-            if begun.elapsed() > CALL {
-                return Err(Refused::Unknown);
-            }
-            std::thread::sleep(PAUSE);
+        if producer.in_flight_count() > 0 || !producer.context().deliveries().are_whole() {
+            return Err(Refused::Unknown);
         }
         producer.abort_transaction(CALL).map_err(|error| match self.refused(error, "aborting a transaction") {
             Refused::Retry | Refused::Abort => Refused::Unknown,

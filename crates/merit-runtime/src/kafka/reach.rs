@@ -46,7 +46,7 @@ impl ProducerContext for Context {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// Fails, with the reason, where no broker answers within 5 s or lets this program in.
+/// Fails, with the reason, where no broker answers within 8 s or lets this program in.
 pub fn reach(cluster: &Cluster) -> Result<(), ClusterError> {
     let attempt = "reach the cluster";
     let mut config = cluster.config(Role::Admin);

@@ -3,6 +3,9 @@
 
 use super::access::Access;
 use super::error::ClusterError;
+use reqwest::blocking::{Client, ClientBuilder};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Identity};
 use schema_registry_converter::blocking::schema_registry::{SrSettings, perform_sr_call};
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{RawError, RawRegisteredSchema, SrCall};
@@ -22,7 +25,9 @@ const ABSENT: [u32; 3] = [40401, 40402, 40403];
 /// A registry.
 pub(super) struct Registry {
     settings: SrSettings,
-    http: reqwest::blocking::Client,
+    http: Client,
+    /// Name and password.
+    login: Option<(String, String)>,
     /// Where it is.
     pub(super) url: String,
 }
@@ -32,12 +37,16 @@ impl Registry {
     pub(super) fn of(access: &Access) -> Result<Option<Registry>, ClusterError> {
         let Some(url) = access.get("schema.registry.url").map(|url| url.trim_end_matches('/').to_owned()) else { return Ok(None) };
         let failed = |cause: String| ClusterError::Registry { url: url.clone(), attempt: "make a client of", cause };
-        // No proxy: where the registry is, the file alone says.
-        let client = || reqwest::blocking::Client::builder().timeout(CALL).no_proxy();
-        let settings = SrSettings::new_builder(url.clone()).no_proxy().set_timeout(CALL).build_with(client());
-        let settings = settings.map_err(|error| failed(said(&error)))?;
-        let http = client().build().map_err(|error| failed(error.to_string()))?;
-        Ok(Some(Registry { settings, http, url }))
+        let login = access.get("schema.registry.basic.auth.user.info").and_then(|info| info.split_once(':'));
+        let mut settings = SrSettings::new_builder(url.clone());
+        settings.no_proxy().set_timeout(CALL);
+        if let Some((name, password)) = login {
+            settings.set_basic_authorization(name, Some(password));
+        }
+        let settings = settings.build_with(client(access).map_err(failed)?).map_err(|error| failed(said(&error)))?;
+        let http = client(access).map_err(failed)?.build().map_err(|error| failed(chain(&error)))?;
+        let login = login.map(|(name, password)| (name.to_owned(), password.to_owned()));
+        Ok(Some(Registry { settings, http, login, url }))
     }
 
     /// Id of a schema in a subject; none where the subject does not have it.
@@ -77,6 +86,10 @@ impl Registry {
         let body = json!({ "compatibility": COMPATIBILITY }).to_string();
         let put = self.http.put(format!("{}/config/{subject}", self.url));
         let put = put.header("Content-Type", "application/vnd.schemaregistry.v1+json").body(body);
+        let put = match &self.login {
+            Some((name, password)) => put.basic_auth(name, Some(password)),
+            None => put,
+        };
         let answer = put.send().map_err(|error| failed(chain(&error)))?;
         if answer.status().is_success() { Ok(()) } else { Err(failed(format!("{subject}: {}", answer.status()))) }
     }
@@ -98,6 +111,22 @@ impl Registry {
     fn failed(&self, attempt: &'static str, error: &SRCError) -> ClusterError {
         ClusterError::Registry { url: self.url.clone(), attempt, cause: said(error) }
     }
+}
+
+/// What calls are made with: who is trusted, and what is shown. Where the registry is, the file alone says: no proxy, no redirection.
+fn client(access: &Access) -> Result<ClientBuilder, String> {
+    let read = |name: &str| access.get(name).map(std::fs::read).transpose().map_err(|error| format!("{name}: {error}"));
+    let failed = |name: &'static str| move |error: reqwest::Error| format!("{name}: {}", chain(&error));
+    let mut client = Client::builder().timeout(CALL).no_proxy().redirect(Policy::none());
+    let authority = "schema.registry.ssl.ca.location";
+    if let Some(pem) = read(authority)? {
+        client = client.tls_certs_only(Certificate::from_pem_bundle(&pem).map_err(failed(authority))?);
+    }
+    let certificate = "schema.registry.ssl.certificate.location";
+    if let (Some(pem), Some(key)) = (read(certificate)?, read("schema.registry.ssl.key.location")?) {
+        client = client.identity(Identity::from_pkcs8_pem(&pem, &key).map_err(failed(certificate))?);
+    }
+    Ok(client)
 }
 
 /// What the registry itself says, where it said something that can be read.

@@ -36,10 +36,9 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins to look at the topics of a cluster, and at what the directory has of them.
-    pub(super) fn start(cluster: &Cluster, layout: &Arc<Layout>, store: &Arc<Store>) -> Result<Watch, RuntimeError> {
-        let topics = Arc::new(Topics::new(cluster, layout));
-        let reader = Reader::new(cluster, &topics, &LastError::default())?;
-        let (layout, store) = (Arc::clone(layout), Arc::clone(store));
+    pub(super) fn start(cluster: &Cluster, topics: &Arc<Topics>, layout: &Arc<Layout>, store: &Arc<Store>) -> Result<Watch, RuntimeError> {
+        let reader = Reader::new(cluster, topics, &LastError::default())?;
+        let (topics, layout, store) = (Arc::clone(topics), Arc::clone(layout), Arc::clone(store));
         let (tell, found) = channel();
         let (until, ended) = channel();
         let mut looking = Looking { ends: vec![0; topics.lasting()], reader, topics };

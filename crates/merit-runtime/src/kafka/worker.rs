@@ -4,6 +4,7 @@ use super::client::Cluster;
 use super::connection::Connection;
 use super::disk::Disk;
 use super::error::ClusterError;
+use super::pulse::{self, Pulse};
 use super::reader::LastError;
 use super::topics::Topics;
 use super::watch::Watch;
@@ -16,6 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -80,6 +82,7 @@ pub enum Event {
 
 /// A copy at work.
 pub struct Worker {
+    /// Ends with the copy, or where a call of it hangs.
     thread: JoinHandle<Result<(), RuntimeError>>,
     stop: Arc<AtomicBool>,
 }
@@ -113,13 +116,23 @@ impl Worker {
     ) -> Result<Worker, RuntimeError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
+        let (observe, pulse, last_error): (Arc<dyn Fn(Event) + Send + Sync>, _, _) =
+            (Arc::new(observe), Pulse::default(), LastError::default());
+        let (tell, copy) = channel();
+        let (hear, beats, errors) = (Arc::clone(&observe), pulse.clone(), last_error.clone());
         let work = move || {
-            let done = work(parts, Arc::new(observe), &stopping);
+            // Nobody listens any more where a call hung.
+            let _ = tell.send(work(parts, hear, &beats, &errors, &stopping));
+        };
+        let told = move |step, since| observe(Event::Waiting { step, since, cause: last_error.take() });
+        let watch = move || {
+            let done = pulse.watch(&copy, pulse::LOOKS, told);
             ended();
             done
         };
-        let thread = std::thread::Builder::new().name("copy".into()).spawn(work);
-        let thread = thread.map_err(|error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() })?;
+        let failed = |error: std::io::Error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() };
+        std::thread::Builder::new().name("copy".into()).spawn(work).map_err(failed)?;
+        let thread = std::thread::Builder::new().name("pulse".into()).spawn(watch).map_err(failed)?;
         Ok(Worker { thread, stop })
     }
 
@@ -131,12 +144,17 @@ impl Worker {
     }
 }
 
-fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBool) -> Result<(), RuntimeError> {
+fn work(
+    parts: Parts,
+    observe: Arc<dyn Fn(Event) + Send + Sync>,
+    pulse: &Pulse,
+    last_error: &LastError,
+    stop: &AtomicBool,
+) -> Result<(), RuntimeError> {
     let Parts { cluster, instance, in_force, layout, topics, signer, store, runtime } = parts;
     let setup = Rc::new(Setup::new(layout, Some(signer)));
-    let last_error = LastError::default();
-    let connection = Connection::open(&cluster, &setup, &topics, &instance, in_force, Arc::clone(&observe), &last_error)?;
-    let watch = Watch::start(&cluster, &setup.layout, &store)?;
+    let connection = Connection::open(&cluster, &setup, &topics, &instance, in_force, Arc::clone(&observe), last_error)?;
+    let watch = Watch::start(&cluster, &topics, &setup.layout, &store)?;
     let disk = Rc::new(RefCell::new(Disk::new(&setup, &store)));
     let (step, again, stopping) = (Rc::new(Cell::new(Step::Join)), Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
     let place = Place {
@@ -157,12 +175,15 @@ fn work(parts: Parts, observe: Arc<dyn Fn(Event) + Send + Sync>, stop: &AtomicBo
             return Err(error);
         }
         let begun = Instant::now();
-        match copy.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        pulse.begin(step.get());
+        let polled = copy.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        pulse.end();
+        match polled {
             Poll::Ready(Stop::Clean) => return Ok(()),
             Poll::Ready(Stop::Fenced) => return Err(ClusterError::Fenced { instance }.into()),
             Poll::Ready(Stop::Task(_, error) | Stop::Failed(error)) => return Err(store.cause(error)),
             Poll::Pending => {
-                stall.wait(begun, again.get(), step.get(), &last_error, &*observe);
+                stall.wait(begun, again.get(), step.get(), last_error, &*observe);
                 let is_over = |since: Option<Instant>, limit| since.is_some_and(|since| since.elapsed() > limit);
                 if stopping.get() && (is_over(stall.since, STOP_PATIENCE) || is_over(ordered, STOP_LIMIT)) {
                     let cause = stall.cause.take().unwrap_or_else(|| "Kafka says nothing".into());
