@@ -226,8 +226,9 @@ transaction.state.log.min.isr=$in_sync
 group.initial.rebalance.delay.ms=0
 # A record expires by its own time: one of a replay would be gone at once.
 log.retention.ms=-1
-# A broker that was killed is missed after 3 s, not after 9.
-broker.session.timeout.ms=3000
+# One of several that was killed is missed after 3 s, not after 9. One that is alone is missed by none, and where it missed itself it
+# would tell its clients that there is no broker.
+broker.session.timeout.ms=$((brokers == 1 ? 60000 : 3000))
 broker.heartbeat.interval.ms=500
 # 128 MiB by default, more than a small heap has to spare; 32 MiB are 1.2 million keys a pass.
 log.cleaner.dedupe.buffer.size=33554432

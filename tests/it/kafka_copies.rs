@@ -1,11 +1,15 @@
 //! The pipeline on Apache Kafka: the same records, whoever computes them.
 
 use merit_core::record::ScoreUpdated;
-use merit_core::{Datum, EventTime, Kind};
+use merit_core::{Datum, EventTime, Fixed, Kind};
 use merit_tests::copies::Application;
-use merit_tests::directory::{Directory, Profile, example};
+use merit_tests::directory::{Directory, Profile, example, with_pools};
 use merit_tests::kafka::Kafka;
-use std::collections::BTreeMap;
+use merit_tests::random::Random;
+use merit_tests::reports::Report;
+use merit_tests::write;
+use std::collections::{BTreeMap, BTreeSet};
+
 use std::time::Duration;
 
 /// What was scored, agent by agent: everything that a score says but where its report lay, which transactions move.
@@ -25,16 +29,35 @@ fn scores(application: &Application, of: &Directory) -> BTreeMap<String, Vec<Vec
 
 #[test]
 fn two_copies_compute_of_the_real_trace_what_one_machine_does() {
+    let kinds = computed_alike(&example(), Profile::Example);
+    assert!(kinds.contains(&Kind::PromotionProposed), "{kinds:?}");
+}
+
+#[test]
+fn two_copies_compute_of_generated_reports_what_one_machine_does() {
+    let embedded = with_pools(Profile::Default);
+    let files: Vec<_> = (1..=SCENARIOS).map(|seed| embedded.file(&format!("{seed}.jsonl"))).collect();
+    for (seed, file) in (1..).zip(&files) {
+        write(file, generated(seed));
+    }
+    embedded.import(&files).ok();
+    let kinds = computed_alike(&embedded, Profile::Default);
+    let expected = [Kind::PromotionProposed, Kind::Rejected, Kind::ReportLate];
+    assert!(expected.iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
+}
+
+/// Has two copies compute what one machine has, and compares. Gives the types of what was decided of the reports.
+fn computed_alike(embedded: &Directory, profile: Profile) -> BTreeSet<Kind> {
     let kafka = Kafka::start(1);
-    let application = Application::begin(&kafka, Directory::new(Profile::Example));
+    let application = Application::begin(&kafka, Directory::new(profile));
     let copies = ["a", "b"].map(|name| application.copy(name));
-    application.send(&application.inputs(&example()), Duration::ZERO);
+    application.send(&application.inputs(embedded), Duration::ZERO);
     application.wait_drained();
     copies.into_iter().for_each(|copy| drop(copy.stop()));
     let exported = application.export();
     // Past a merge of streams the recorded input decides: from there on it is equal to the last byte.
     exported.is_whole();
-    let (one, two) = (scores(&application, &example()), scores(&application, &exported));
+    let (one, two) = (scores(&application, embedded), scores(&application, &exported));
     assert!(one.len() > 50, "{} agents", one.len());
     assert!(
         one == two,
@@ -48,7 +71,45 @@ fn two_copies_compute_of_the_real_trace_what_one_machine_does() {
         });
         kinds
     };
-    assert_eq!(decided(&example()), decided(&exported));
+    let kinds = decided(embedded);
+    assert_eq!(kinds, decided(&exported));
+    kinds.into_keys().collect()
+}
+
+/// Scenarios, a month each, and lines of one.
+const SCENARIOS: u64 = 4;
+const LINES: u64 = 10_000;
+const MONTH: i64 = 30 * 24 * 3_600_000;
+
+/// Reports of agents that are good, get better, get worse, or are anything, in an order drawn from a seed: some come late, twice, or
+/// without an id, and some lines are none.
+fn generated(seed: u64) -> String {
+    let mut random = Random::new(seed);
+    let mut lines = String::new();
+    for number in 0..LINES {
+        let agent = random.below(40);
+        let share = (1_000_000 * number / LINES) as i64;
+        let value = [900_000, share, 1_000_000 - share, random.below(1_000_001) as i64][(agent % 4) as usize];
+        let late = if random.below(20) == 0 { random.below(3 * 24 * 3_600_000) } else { random.below(60_000) };
+        let begin = 1_750_000_000_000 + seed as i64 * MONTH;
+        let id = [None, Some(number.saturating_sub(random.below(50))), Some(number)][random.below(3) as usize];
+        let report = Report {
+            id: id.map(|id| format!("{seed}-{id}")),
+            agent: format!("agent-{seed}-{agent}"),
+            division: agent.is_multiple_of(3).then(|| "research".into()),
+            metrics: vec![("successRate".into(), Fixed(value)), ("userRating".into(), Fixed(random.below(1_000_001) as i64))],
+            time: EventTime(begin + number as i64 * (MONTH / LINES as i64) - late as i64),
+            window: None,
+        };
+        let line = report.line();
+        lines += match random.below(100) {
+            0 => "{}",
+            1 => &line[..line.len() / 2],
+            _ => &line,
+        };
+        lines.push('\n');
+    }
+    lines
 }
 
 #[test]

@@ -6,7 +6,7 @@ use merit_gateway::ops::metrics::ALL;
 use merit_runtime::kafka::settings::{self, LEAST_DAYS};
 use merit_runtime::kafka::topics::{Kept, Topics};
 use merit_runtime::kafka::watch::{LOOKS, SURE};
-use merit_runtime::kafka::worker::SAID_AFTER;
+use merit_runtime::kafka::worker::{SAID_AFTER, SAID_ENOUGH};
 use merit_runtime::kafka::{Access, Cluster, Role};
 use merit_runtime::layout::Layout;
 use merit_tests::kafka::Kafka;
@@ -97,6 +97,7 @@ fn timeouts() -> String {
         ),
         ("a command that was not delivered is told to have failed", asked_of(Role::Commands, "message.timeout.ms")),
         ("without progress a copy says what it waits for, and as often again", format!("{} s", SAID_AFTER.as_secs())),
+        ("without any a copy ends, to be started again", format!("{} min", (SAID_AFTER * SAID_ENOUGH).as_secs() / 60)),
         (
             "a topic that was deleted, made anew or re-partitioned ends a copy",
             format!("{} to {} s", LOOKS.as_secs() * u64::from(SURE - 1), LOOKS.as_secs() * u64::from(SURE)),

@@ -12,9 +12,6 @@ const TRANSACTION: Duration = Duration::from_secs(10);
 /// After how long of silence a copy has left, and its tasks go to others.
 const SESSION: Duration = Duration::from_secs(15);
 
-/// How long a connection of a producer of transactions is kept that nothing passes.
-const IDLE: Duration = Duration::from_secs(8);
-
 /// How long one call may take before it is made again, or its outcome is found out.
 pub(super) const CALL: Duration = Duration::from_secs(5);
 
@@ -88,9 +85,6 @@ impl Cluster {
                 config.set("transactional.id", id);
                 config.set("transaction.timeout.ms", millis(TRANSACTION));
                 config.set("message.timeout.ms", millis(TRANSACTION - Duration::from_secs(2)));
-                // Offsets that are sent while their group has no coordinator are sent again, by librdkafka 2.12, once a connection comes
-                // or goes, and at no timeout: so none is idle for longer.
-                config.set("connections.max.idle.ms", millis(IDLE));
             }
             Role::Commands => {
                 writing(&mut config);

@@ -277,7 +277,7 @@ impl Transport for Connection {
                 return Err(Refused::Abort);
             }
         }
-        match self.producer(role).send_offsets(&list, &metadata) {
+        match self.producers[role as usize].send_offsets(list, metadata) {
             Err(Refused::Fenced) => Err(self.member.fenced()),
             sent => sent,
         }

@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, TopicPartitionList};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ const PAUSE: Duration = Duration::from_micros(200);
 
 /// How long one wait for deliveries lasts before the copy looks about.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long a call takes that never comes back.
+const STUCK: Duration = Duration::from_secs(7);
 
 /// What a message that nobody asks the offset of is marked with.
 const UNASKED: usize = usize::MAX;
@@ -109,7 +113,7 @@ pub(super) struct Producer {
     id: String,
     last_error: LastError,
     /// None before it was initialised.
-    producer: Option<BaseProducer<Context>>,
+    producer: Option<Arc<BaseProducer<Context>>>,
     is_initialised: bool,
 }
 
@@ -127,7 +131,8 @@ impl Producer {
         if self.producer.is_none() {
             let context = Context { deliveries: Mutex::default(), last_error: self.last_error.clone(), forbidden: Forbidden::default() };
             let made = self.cluster.config(Role::Transactional(&self.id)).create_with_context(context);
-            self.producer = Some(made.map_err(|error| Refused::Failed(ClusterError::call("make a producer")(error).into()))?);
+            let made = made.map_err(|error| Refused::Failed(ClusterError::call("make a producer")(error).into()))?;
+            self.producer = Some(Arc::new(made));
         }
         let Some(producer) = &self.producer else { return Err(Refused::Retry) };
         match producer.init_transactions(CALL) {
@@ -149,7 +154,7 @@ impl Producer {
         }
     }
 
-    fn producer(&self) -> Result<&BaseProducer<Context>, Refused> {
+    fn producer(&self) -> Result<&Arc<BaseProducer<Context>>, Refused> {
         self.producer.as_ref().filter(|_| self.is_initialised).ok_or(Refused::Unknown)
     }
 
@@ -229,10 +234,24 @@ impl Producer {
         if deliveries.are_whole() { Ok(std::mem::take(&mut deliveries.offsets)) } else { Err(Refused::Abort) }
     }
 
-    /// Commits offsets with the open transaction.
-    pub(super) fn send_offsets(&self, offsets: &TopicPartitionList, of: &ConsumerGroupMetadata) -> Result<(), Refused> {
-        let sent = self.producer()?.send_offsets_to_transaction(offsets, of, CALL);
-        sent.map_err(|error| self.refused(error, "committing offsets with a transaction"))
+    /// Commits offsets with the open transaction. Where the group has no coordinator for a while, librdkafka 2.12 may never come back
+    /// from that, whatever limit it is given (it asks for one twice, and again only when a connection comes or goes): so another
+    /// thread waits for it, and a producer that is stuck is left to that one. The next takes its id over, and so fences it.
+    pub(super) fn send_offsets(&mut self, offsets: TopicPartitionList, of: ConsumerGroupMetadata) -> Result<(), Refused> {
+        let producer = Arc::clone(self.producer()?);
+        let (tell, told) = sync_channel(1);
+        let send = move || {
+            // Nobody listens to one that was stuck.
+            let _ = tell.send(producer.send_offsets_to_transaction(&offsets, &of, CALL));
+        };
+        std::thread::Builder::new().name("offsets".into()).spawn(send).map_err(|_| Refused::Abort)?;
+        match told.recv_timeout(STUCK) {
+            Ok(sent) => sent.map_err(|error| self.refused(error, "committing offsets with a transaction")),
+            Err(_) => {
+                (self.producer, self.is_initialised) = (None, false);
+                Err(Refused::Unknown)
+            }
+        }
     }
 
     /// Commits the open transaction. A request without an answer may still arrive, and would end the next transaction of this

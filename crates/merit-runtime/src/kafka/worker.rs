@@ -37,6 +37,10 @@ const REFOLD_COST: u64 = 4;
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
+/// How often a copy says that it waits before it ends: after five minutes. librdkafka up to 2.13 may never find its brokers again,
+/// once they have told it of none (<https://github.com/confluentinc/librdkafka/issues/5301>); a start does.
+pub const SAID_ENOUGH: u32 = 60;
+
 /// The longest that a call waits before it is made again.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
@@ -184,6 +188,10 @@ fn work(
             Poll::Ready(Stop::Task(_, error) | Stop::Failed(error)) => return Err(store.cause(error)),
             Poll::Pending => {
                 stall.wait(begun, again.get(), step.get(), last_error, &*observe);
+                if stall.told >= SAID_ENOUGH {
+                    let cause = stall.cause.take().unwrap_or_else(|| "Kafka says nothing".into());
+                    return Err(ClusterError::Call { attempt: "go on for minutes", cause }.into());
+                }
                 let is_over = |since: Option<Instant>, limit| since.is_some_and(|since| since.elapsed() > limit);
                 if stopping.get() && (is_over(stall.since, STOP_PATIENCE) || is_over(ordered, STOP_LIMIT)) {
                     let cause = stall.cause.take().unwrap_or_else(|| "Kafka says nothing".into());
@@ -200,6 +208,8 @@ fn work(
 struct Stall {
     since: Option<Instant>,
     said: Option<Instant>,
+    /// How often: a process that was held says it once.
+    told: u32,
     /// When trouble was last asked for.
     asked: Option<Instant>,
     /// What Kafka said last of it.
@@ -210,7 +220,7 @@ impl Stall {
     /// Waits before the next call, and says why where it takes long; the call before it began at `begun`.
     fn wait(&mut self, begun: Instant, again: u32, step: Step, last_error: &LastError, observe: &dyn Fn(Event)) {
         if again == 0 && begun.elapsed() < SLOW_CALL {
-            self.cause = None;
+            (self.cause, self.told) = (None, 0);
             if let (Some(since), Some(_)) = (self.since.take(), self.said.take()) {
                 observe(Event::Resumed { after: since.elapsed() });
             }
@@ -224,7 +234,7 @@ impl Stall {
         }
         let since = *self.since.get_or_insert(begun);
         if self.said.unwrap_or(since).elapsed() >= SAID_AFTER {
-            self.said = Some(Instant::now());
+            (self.said, self.told) = (Some(Instant::now()), self.told + 1);
             self.cause = last_error.take().or(self.cause.take());
             observe(Event::Waiting { step, since: since.elapsed(), cause: self.cause.clone() });
         }
