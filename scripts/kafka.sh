@@ -206,7 +206,7 @@ EOF
 }
 
 settings() {
-    local copies=$((brokers == 1 ? 1 : 3)) in_sync=$((brokers == 1 ? 1 : 2))
+    local copies=$((brokers == 1 ? 1 : 3)) in_sync=$((brokers == 1 ? 1 : 2)) missed_within=$((brokers == 1 ? 60000 : 3000))
     cat <<EOF
 process.roles=broker,controller
 node.id=$1
@@ -228,7 +228,7 @@ group.initial.rebalance.delay.ms=0
 log.retention.ms=-1
 # One of several that was killed is missed after 3 s, not after 9. One that is alone is missed by none, and where it missed itself it
 # would tell its clients that there is no broker.
-broker.session.timeout.ms=$((brokers == 1 ? 60000 : 3000))
+broker.session.timeout.ms=$missed_within
 broker.heartbeat.interval.ms=500
 # 128 MiB by default, more than a small heap has to spare; 32 MiB are 1.2 million keys a pass.
 log.cleaner.dedupe.buffer.size=33554432

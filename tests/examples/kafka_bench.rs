@@ -1,10 +1,11 @@
 //! Merit on Kafka, measured as its peer is: one broker, one copy, reports that are a pure function of their number.
 //!
-//! `scripts/bench_kafka.sh` runs it. Every measurement is one line of JSON. First argument: what to measure.
+//! `scripts/bench_kafka.sh` and `scripts/bench_recovery.sh` run it. Every measurement is one line of JSON. First argument: what to measure.
 //! - `drain [TOPIC...]`: reports lie there, then a copy starts. Topics that are named are not published.
 //! - `null`: the same reports through the same client library, as many bytes written a report, and nothing computed.
 //! - `latency`: reports at a fixed rate, each stamped with when it was due.
 //! - `restart`: a copy is killed in the middle of a backlog; from the start of the next to its first record.
+//! - `recovery`: a copy with much state is killed, and loses its disk; until the next has processed one report more.
 //!
 //! `REPORTS`, `AGENTS`, `RATE`, `MEASURED_SECONDS`, `WARM_UP` and `BACKLOG` say how much.
 
@@ -59,7 +60,8 @@ fn main() {
         ["pass-through", brokers, bytes] => pass_through(brokers, bytes.parse().expect("a number")),
         ["latency"] => latency(),
         ["restart"] => restart(),
-        _ => println!("drain [TOPIC...] | null | latency | restart"),
+        ["recovery"] => recovery(),
+        _ => println!("drain [TOPIC...] | null | latency | restart | recovery"),
     }
 }
 
@@ -401,7 +403,7 @@ fn restart() {
             let begun = Instant::now();
             let next: Copy = bench.application.copy("a");
             while sink.poll(Duration::from_millis(5)).is_none_or(|message| message.is_err()) {}
-            (next, begun.elapsed(), megabytes(&bench.application.data("a")))
+            (next, begun.elapsed(), megabytes(&bench.application.data("a"), &|_| true))
         });
         bench.application.wait_drained();
         copy = next;
@@ -415,12 +417,48 @@ fn restart() {
     println!("{}", json!({ "system": "merit", "test": "exactly_once", "expected": reports + 3 * backlog, "records": scores }));
 }
 
-fn megabytes(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let sizes = entries.map(|entry| match entry.metadata() {
-        Ok(data) if data.is_dir() => megabytes(&entry.path()) << 20,
-        Ok(data) => data.len(),
-        Err(_) => 0,
-    });
-    sizes.sum::<u64>() >> 20
+/// Behind `kill -9` with much state, twice, and behind the loss of the disk: until one report more is processed.
+fn recovery() {
+    let reports = number("REPORTS", 1_000_000);
+    let bench = Bench::begin(&[]);
+    let mut copy = bench.application.copy("a");
+    bench.preload(0..reports);
+    bench.application.wait_drained();
+    for (next, lost) in (reports..).zip([false, false, true]) {
+        copy.kill();
+        let disk = megabytes(&bench.application.data("a"), &|_| true);
+        if lost {
+            std::fs::remove_dir_all(bench.application.data("a")).expect("our own directory");
+        }
+        let is_changelog = |folder: &Path| folder.to_string_lossy().contains("-changelog-");
+        let changelogs = megabytes(&bench.kafka.folder().join("broker-1/data"), &is_changelog);
+        let begun = Instant::now();
+        copy = bench.application.copy("a");
+        bench.preload(next..next + 1);
+        bench.application.wait_consumed();
+        let (seconds, used) = (begun.elapsed().as_secs_f64(), cpu(copy.id()));
+        println!(
+            "{}",
+            json!({
+                "system": "merit", "test": "recovery", "agents": bench.agents, "reports": reports, "disk_lost": lost, "disk_mb": disk,
+                "changelog_mb": changelogs, "first_record_s": tenths(seconds), "changelog_mb_per_s": tenths(changelogs as f64 / seconds),
+                "cpu_s": tenths(used),
+            })
+        );
+    }
+    copy.stop();
+}
+
+/// Bytes of what is in those folders under a folder, in millions.
+fn megabytes(folder: &Path, is_counted: &dyn Fn(&Path) -> bool) -> u64 {
+    fn bytes(folder: &Path, is_counted: &dyn Fn(&Path) -> bool) -> u64 {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let size = |entry: std::fs::DirEntry| match entry.metadata() {
+            Ok(data) if data.is_dir() => bytes(&entry.path(), is_counted),
+            Ok(data) if is_counted(folder) => data.len(),
+            _ => 0,
+        };
+        entries.map(size).sum()
+    }
+    bytes(folder, is_counted) / 1_000_000
 }

@@ -89,8 +89,18 @@ impl Files {
 /// A case: what the file says, which port, and the code and a word of the refusal; none where there is none.
 type Case<'c> = (&'c str, PathBuf, String, Option<(i32, &'static str, &'static str)>);
 
+/// What is tried before anything is applied.
+static TRIED: LazyLock<()> = LazyLock::new(|| {
+    try_brokers();
+    try_registry();
+});
+
 #[test]
 fn who_is_not_let_in_is_told_why() {
+    LazyLock::force(&TRIED);
+}
+
+fn try_brokers() {
     let files = Files::new();
     let path = |name: &str| Some(files.path(name).display().to_string());
     let certificate =
@@ -166,8 +176,8 @@ fn before_registry() -> String {
     front::start(kafka().registry(), &kafka().folder().join("tls"), "Basic bWVyaXQ6bGV0LW1lLWlu")
 }
 
-#[test]
-fn a_registry_is_reached_by_encryption_certificate_and_password() {
+/// By encryption, a certificate and a password.
+fn try_registry() {
     let files = Files::new();
     let (direct, front) = (kafka().registry(), before_registry());
     let failed = |word| Some((1, "registry_failed", word));
@@ -297,6 +307,7 @@ fn told(done: &Done, resource: &str) {
 
 #[test]
 fn each_role_does_its_work_with_its_acls_and_nothing_else() {
+    LazyLock::force(&TRIED);
     let application = Application::secure(kafka(), Directory::new(Profile::Default));
     // Nobody may do anything before.
     told(&application.apply().run(), "topic");

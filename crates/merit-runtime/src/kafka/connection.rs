@@ -278,7 +278,8 @@ impl Transport for Connection {
             }
         }
         match self.producers[role as usize].send_offsets(list, metadata) {
-            Err(Refused::Fenced) => Err(self.member.fenced()),
+            // The member hears of it, too, and joins again.
+            Err(Refused::Fenced) => Err(Refused::Abort),
             sent => sent,
         }
     }
@@ -286,7 +287,7 @@ impl Transport for Connection {
     fn end(&mut self, role: Role, commit: bool) -> Result<(), Refused> {
         let ended = if commit { self.producer(role).commit() } else { self.producer(role).abort() };
         match ended {
-            Err(Refused::Fenced) => Err(self.member.fenced()),
+            Err(Refused::Fenced) => Err(Refused::Abort),
             ended => ended,
         }
     }

@@ -15,7 +15,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a member owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,13 +84,19 @@ impl ConsumerContext for Context {
     }
 }
 
+/// Within how long a member that is fenced twice has another process beside it.
+const FENCED_AGAIN: Duration = Duration::from_secs(300);
+
 /// A member of the group.
 pub(super) struct Member {
     /// Never closed: a static member stays in the group whoever closes it, and closing while the group moves may wait in librdkafka
     /// for ever. It ends with the process.
     consumer: ManuallyDrop<BaseConsumer<Context>>,
+    cluster: Cluster,
     instance: String,
-    group: String,
+    inputs: Vec<String>,
+    /// When it was fenced last.
+    fenced: Option<Instant>,
 }
 
 impl Member {
@@ -103,16 +109,18 @@ impl Member {
         last_error: &LastError,
     ) -> Result<Member, ClusterError> {
         let context = Context { topics: Arc::clone(topics), last_error: last_error.clone(), owned: Mutex::default() };
-        let config = cluster.config(Role::Member(instance));
-        let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(ClusterError::call("make a member"))?;
-        consumer.subscribe(inputs).map_err(ClusterError::call("join the group"))?;
-        Ok(Member { consumer: ManuallyDrop::new(consumer), instance: instance.into(), group: cluster.application.clone() })
+        let inputs: Vec<String> = inputs.iter().map(|input| (*input).to_owned()).collect();
+        let consumer = open(cluster, instance, &inputs, context)?;
+        Ok(Member { consumer, cluster: cluster.clone(), instance: instance.into(), inputs, fenced: None })
     }
 
     /// Hears what the group decided, and gives what is owned.
-    pub(super) fn hear(&self) -> Result<Owned, Refused> {
+    pub(super) fn hear(&mut self) -> Result<Owned, Refused> {
         match self.consumer.poll(Duration::ZERO) {
-            Some(Err(KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId))) => return Err(self.fenced()),
+            Some(Err(error @ KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId))) => {
+                self.consumer.context().last_error.set(&error, "the group, which this copy joins again");
+                self.join_again()?;
+            }
             Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                 return Err(Refused::Failed(ClusterError::call("stay in the group")(error).into()));
             }
@@ -128,13 +136,24 @@ impl Member {
     /// Ends the copy where an error says that no ACL allows something: on the group, or on that topic.
     fn allowed(&self, attempt: &'static str, topic: &str, error: &KafkaError) -> Result<(), Refused> {
         let code = error.rdkafka_error_code();
-        let name = if code == Some(RDKafkaErrorCode::GroupAuthorizationFailed) { &self.group } else { topic };
+        let name = if code == Some(RDKafkaErrorCode::GroupAuthorizationFailed) { &self.cluster.application } else { topic };
         ClusterError::forbidden(attempt, name, code).map_or(Ok(()), |forbidden| Err(Refused::Failed(forbidden.into())))
     }
 
-    /// That another process took this one's place.
-    pub(super) fn fenced(&self) -> Refused {
-        Refused::Failed(ClusterError::Fenced { instance: self.instance.clone() }.into())
+    /// Joins anew where the group took another for this member, with nothing that it owned before. So it does where a join's answer was
+    /// lost and the next one's came first, and all is well. Where there is another process, that one is fenced now and does the same:
+    /// whoever is fenced a second time within minutes, the older of the two, ends.
+    pub(super) fn join_again(&mut self) -> Result<(), Refused> {
+        if self.fenced.is_some_and(|before| before.elapsed() < FENCED_AGAIN) {
+            return Err(Refused::Failed(ClusterError::Fenced { instance: self.instance.clone() }.into()));
+        }
+        self.fenced = Some(Instant::now());
+        let before = self.consumer.context();
+        let owned = Owned { generation: before.owned().generation + 1, partitions: BTreeMap::new() };
+        let context = Context { topics: Arc::clone(&before.topics), last_error: before.last_error.clone(), owned: Mutex::new(owned) };
+        let joined = open(&self.cluster, &self.instance, &self.inputs, context);
+        self.consumer = joined.map_err(|error| Refused::Failed(error.into()))?;
+        Ok(())
     }
 
     /// What a transaction shows to be of this generation.
@@ -159,4 +178,17 @@ impl Member {
             None => Err(Refused::Retry),
         }
     }
+}
+
+fn open(
+    cluster: &Cluster,
+    instance: &str,
+    inputs: &[String],
+    context: Context,
+) -> Result<ManuallyDrop<BaseConsumer<Context>>, ClusterError> {
+    let consumer = cluster.config(Role::Member(instance)).create_with_context::<_, BaseConsumer<Context>>(context);
+    let consumer = consumer.map_err(ClusterError::call("make a member"))?;
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    consumer.subscribe(&inputs).map_err(ClusterError::call("join the group"))?;
+    Ok(ManuallyDrop::new(consumer))
 }
