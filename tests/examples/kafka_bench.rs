@@ -105,15 +105,17 @@ impl Bench {
         running(self.kafka.folder(), 1).map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned())
     }
 
-    /// Records of a topic, and the bytes of their values.
-    fn count(&self, topic: &str) -> (u64, u64) {
+    /// Records of a type in a topic, and the bytes of their values.
+    fn count(&self, topic: &str, kind: Kind) -> (u64, u64) {
         let consumer = consumer(self.kafka.bootstrap(), &[topic], Offset::Beginning);
         let (mut records, mut bytes, mut heard) = (0, 0, Instant::now());
         while heard.elapsed() < Duration::from_secs(1) {
             while let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
-                records += 1;
-                bytes += message.payload_len() as u64;
                 heard = Instant::now();
+                if matches!(wire::read(&message), Read::Record(frame) if frame.kind() == Some(kind)) {
+                    records += 1;
+                    bytes += message.payload_len() as u64;
+                }
             }
         }
         (records, bytes)
@@ -175,13 +177,13 @@ fn drain(hidden: &[&str]) {
     let seconds = begun.elapsed().as_secs_f64();
     let (used, memory, broker) = (cpu(copy.id()), peak(copy.id()), cpu(bench.broker()) - broker);
     let ((decisions, _), (scores, bytes)) = (
-        bench.count("alloc.applied"),
+        bench.count("alloc.applied", Kind::AllocationRequested),
         match hidden.contains(&"eval.scores") {
             true => (0, 0),
-            false => bench.count("eval.scores"),
+            false => bench.count("eval.scores", Kind::ScoreUpdated),
         },
     );
-    copy.stop();
+    end(copy);
     let per_million = 1e6 / reports as f64;
     println!(
         "{}",
@@ -197,6 +199,12 @@ fn drain(hidden: &[&str]) {
 
 fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
+}
+
+/// Ends a copy, and shows what it waited for: that explains figures.
+#[expect(clippy::print_stderr, reason = "standard output has the figures")]
+fn end(copy: Copy) {
+    copy.stop().err.lines().filter(|line| line.contains("WARN")).for_each(|line| eprintln!("{line}"));
 }
 
 /// The same reports consumed, and as many bytes produced, in transactions with their offsets.
@@ -347,7 +355,7 @@ fn latency() {
     });
     let cut = start + warm_up * 1_000_000;
     let share = (cpu(copy.id()) - before) / (seconds + 3) as f64;
-    copy.stop();
+    end(copy);
     let of = |arrivals: &[(u64, u64)]| {
         let after = arrivals.iter().filter(|(number, _)| *number >= preloaded && due(*number) >= cut);
         percentiles(after.map(|(number, at)| at.saturating_sub(due(*number))).collect())
@@ -412,8 +420,8 @@ fn restart() {
             json!({ "system": "merit", "test": "restart", "state_reports": from, "disk_mb": size, "first_record_ms": took.as_millis() })
         );
     }
-    copy.stop();
-    let (scores, _) = bench.count("eval.scores");
+    end(copy);
+    let (scores, _) = bench.count("eval.scores", Kind::ScoreUpdated);
     println!("{}", json!({ "system": "merit", "test": "exactly_once", "expected": reports + 3 * backlog, "records": scores }));
 }
 
@@ -446,7 +454,7 @@ fn recovery() {
             })
         );
     }
-    copy.stop();
+    end(copy);
 }
 
 /// Bytes of what is in those folders under a folder, in millions.

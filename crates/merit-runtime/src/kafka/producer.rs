@@ -17,8 +17,9 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two looks at what is in flight: a loop without it burns the core that the broker may need.
-const PAUSE: Duration = Duration::from_micros(200);
+/// Between two looks at what is in flight. Shorter naps burn the core that a broker may need, and so does a poll that waits: rdkafka
+/// spins through the last millisecond of it.
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// How long one wait for deliveries lasts before the copy looks about.
 const PATIENCE: Duration = Duration::from_millis(100);
