@@ -29,6 +29,10 @@ type Settings = BTreeMap<String, (String, bool)>;
 /// How long what was made and altered may take until the brokers tell of it.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long what was made may be hidden until it is taken for forbidden; and between two looks.
+const SHOWN_WITHIN: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A way in which a topic of the cluster is not as it has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
@@ -148,10 +152,13 @@ impl Plan<'_> {
         self.admin.alter(&there.into_iter().filter(|topic| !topic.differences.is_empty()).collect::<Vec<_>>())?;
         let begun = Instant::now();
         loop {
-            match refuse(&self.admin.compare(self.topics, self.topology)?) {
-                Err(ClusterError::Differs { .. }) if begun.elapsed() < KNOWN_WITHIN => thread::sleep(Duration::from_millis(100)),
+            // A broker that does not know a new topic yet tells as little of it as one that must not.
+            match self.admin.compare(self.topics, self.topology).and_then(|compared| refuse(&compared)) {
+                Err(ClusterError::Differs { .. }) if begun.elapsed() < KNOWN_WITHIN => {}
+                Err(ClusterError::Forbidden { .. }) if begun.elapsed() < SHOWN_WITHIN => {}
                 known => return known,
             }
+            thread::sleep(PAUSE);
         }
     }
 }
