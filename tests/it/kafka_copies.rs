@@ -5,12 +5,13 @@ use merit_core::{Datum, EventTime, Fixed, Kind};
 use merit_tests::copies::Application;
 use merit_tests::directory::{Directory, Profile, example, with_pools};
 use merit_tests::kafka::Kafka;
+use merit_tests::process::HANG;
 use merit_tests::random::Random;
 use merit_tests::reports::Report;
 use merit_tests::write;
 use std::collections::{BTreeMap, BTreeSet};
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What was scored, agent by agent: everything that a score says but where its report lay, which transactions move.
 fn scores(application: &Application, of: &Directory) -> BTreeMap<String, Vec<Vec<u8>>> {
@@ -119,10 +120,15 @@ fn a_copy_says_what_it_waits_for_and_goes_on() {
     let copy = application.copy("a");
     application.send(&application.ticks(EventTime(1_750_000_000_000)), Duration::ZERO);
     application.wait_drained();
-    let load: Vec<_> = (1..200).flat_map(|minute| application.ticks(EventTime(1_750_000_000_000 + minute * 60_000))).collect();
+    // It has something to do whenever the broker stops to answer.
+    let load: Vec<_> = (1..4_000).flat_map(|minute| application.ticks(EventTime(1_750_000_000_000 + minute * 60_000))).collect();
+    let before = application.committed("eval.reports", 0);
     std::thread::scope(|scope| {
-        let sending = scope.spawn(|| application.send(&load, Duration::from_millis(300)));
-        std::thread::sleep(Duration::from_secs(1));
+        let sending = scope.spawn(|| application.send(&load, Duration::from_millis(20)));
+        let begun = Instant::now();
+        while application.committed("eval.reports", 0) == before {
+            assert!(begun.elapsed() < HANG, "nothing is processed");
+        }
         kafka.pause(1);
         std::thread::sleep(Duration::from_secs(12));
         kafka.resume(1);

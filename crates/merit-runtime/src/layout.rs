@@ -256,6 +256,18 @@ impl Layout {
         partitions.collect::<std::collections::BTreeSet<usize>>().into_iter().collect()
     }
 
+    /// All partitions: those of sealed leaves, those of everything that leaves prove, those of leaves for the sealer. A copy whose ends
+    /// are taken in this order has the record of every sealed leaf, and a leaf for every decision.
+    pub fn in_order_of_proof(&self) -> Vec<usize> {
+        let holds = |partition: usize, kind: Kind| {
+            let routes = self.routes.iter().flat_map(|routes| &routes[kind as usize]);
+            routes.into_iter().any(|route| (route.first..route.first + route.partitions as usize).contains(&partition))
+        };
+        let mut order: Vec<usize> = (0..self.partitions.len()).collect();
+        order.sort_by_key(|at| (!holds(*at, Kind::SealedLeaf), holds(*at, Kind::AuditLeaf)));
+        order
+    }
+
     /// Whether producers of their own write to a partition: it is one of the first sub-topology's input.
     pub fn is_report_partition(&self, partition: usize) -> bool {
         let first = self.tasks[0].input;

@@ -73,7 +73,7 @@ impl Processed {
     }
 
     /// The row of the meta family.
-    pub(crate) fn row(&self, layout: &Layout) -> (String, Vec<u8>) {
+    pub fn row(&self, layout: &Layout) -> (String, Vec<u8>) {
         let spans = layout.tasks.iter().zip(&self.0).map(|(task, Span { from, to })| {
             let input = &layout.partitions[task.input];
             SpanRow { topic: &input.name, partition: input.partition, from: *from, to: *to }

@@ -20,7 +20,7 @@ use merit_runtime::store::Store;
 use reading::Broken;
 use serde_json::{Value, json};
 use std::time::Instant;
-use verify::{Covered, Pruned, Verified};
+use verify::{Covered, Open, Pruned, Verified};
 
 #[derive(Subcommand)]
 pub(crate) enum Audit {
@@ -85,6 +85,7 @@ fn as_json(verified: &Verified, seconds: f64) -> Value {
     let lineages: Vec<Value> = verified.lineages.iter().map(lineage).collect();
     json!({ "verified": true, "log": verified.origin, "lineages": lineages, "emitterKey": verified.emitter,
         "keyFromLog": verified.key_from_log, "leaves": verified.leaves.values().sum::<u64>(), "leavesByType": verified.leaves,
+        "open": { "unsealed": verified.open.unsealed, "unsigned": verified.open.unsigned },
         "chains": verified.chains, "signatures": verified.signatures, "parents": verified.parents, "tasks": tasks, "seconds": seconds,
         "pruned": { "leaves": pruned.leaves, "seals": pruned.seals, "parents": pruned.parents } })
 }
@@ -103,6 +104,12 @@ fn print(verified: &Verified, seconds: f64, out: &mut Output) -> Result<(), Fail
         ("outputs", total(|task| task.outputs), "covered by seals"),
     ];
     out.table(&rows.map(|(what, count, note)| vec![what.into(), count.to_string(), note.into()]))?;
+    let Open { unsealed, unsigned } = verified.open;
+    if unsealed + unsigned > 0 {
+        out.line(format!(
+            "\ncopied while tasks were at work: {unsealed} leaves at the end were not in the audit log yet, and {unsigned} not signed yet; copy again to verify them"
+        ))?;
+    }
     let Pruned { leaves, seals, parents } = verified.pruned;
     if leaves + seals + parents > 0 {
         out.line(format!("\npruned by retention: the records of {leaves} leaves, of {seals} seals and of {parents} parents; their signed leaves speak for them"))?;

@@ -1,7 +1,8 @@
 //! The log of a cluster, copied at the offsets that its records have there.
 //!
 //! A copy is cut anywhere: Kafka ends a transaction in one partition after the other, and each partition is read by itself. So it
-//! keeps beside the log how far the group had come ([`Processed`]), which tells what must be in it and what cannot be.
+//! keeps beside the log how far the group had come ([`Processed`]), which tells what must be in it and what cannot be; and its ends are
+//! taken in an order that puts proofs before what they prove, so that a copy of a log that grows can be verified.
 
 use super::client::Cluster;
 use super::error::{ClusterError, patiently};
@@ -77,7 +78,10 @@ impl Source {
         // Asked for before the ends: what these inputs led to lies before them.
         let from = self.group.processed(&self.inputs)?;
         let partitions = 0..self.layout.partitions.len();
-        let ends = partitions.clone().map(|at| patiently(|| self.reader.end(at))).collect::<Result<Vec<u64>, ClusterError>>()?;
+        let mut ends = vec![0; partitions.len()];
+        for at in self.layout.in_order_of_proof() {
+            ends[at] = patiently(|| self.reader.end(at))?;
+        }
         if let Some((at, end)) = ends.iter().enumerate().find(|(at, end)| **end < self.gathered.next(*at)) {
             return Err(self.shorter(at, *end).into());
         }

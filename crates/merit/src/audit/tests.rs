@@ -7,8 +7,9 @@ use merit_audit::Signer;
 use merit_core::record::{EvalReport, Metric, Tick};
 use merit_core::{Datum, EventTime, Fixed, Key, Kind, List, Payload};
 use merit_runtime::frame::Frame;
-use merit_runtime::layout::Layout;
-use merit_runtime::store::{Commit, Store, Sync};
+use merit_runtime::layout::{Layout, TaskLayout};
+use merit_runtime::processed::{Processed, Span};
+use merit_runtime::store::{Commit, Mirrored, Store, Sync};
 use merit_runtime::{Engine, Input, Options};
 use std::path::Path;
 
@@ -191,6 +192,61 @@ fn leaves_cut_off_the_end_are_missed() {
     let last = records[at].pop().expect("one");
     assert_eq!(last.kind, Kind::SealedLeaf);
     assert_eq!(verified(&records, Vec::new()).map(|verified| verified.chains), Err("leaf_missing".into()));
+}
+
+/// What a copy of a log shows whose tasks were at work: how many leaves are open, else the rule that it breaks. The sealer had processed
+/// `sealed` of its inputs before it, and all tasks went on meanwhile.
+fn copied(records: &Records, sealed: u64) -> Result<(u64, u64), String> {
+    let (directory, layout) = (tempfile::tempdir().expect("a directory"), layout());
+    let store = Store::open(directory.path(), Sync::System).expect("opened");
+    store.mirror(&Mirrored { cluster: "c".into(), application: "a".into() }, &layout).expect("an empty log");
+    drop(store);
+    let store = write(records, directory.path());
+    let span = |task: &TaskLayout| {
+        let end = records[task.input].len() as u64;
+        let from = if layout.find("audit.intake", 0) == Some(task.input) { sealed } else { end };
+        Span { from: Some(from), to: Some(end + 1) }
+    };
+    let meta = vec![Processed(layout.tasks.iter().map(span).collect()).row(&layout)];
+    store.commit(&mut Commit { meta, ..Commit::default() }, &layout.partitions).expect("written");
+    let verified = verify(&store, &layout, Vec::new(), |_| {}).map(|verified| (verified.open.unsealed, verified.open.unsigned));
+    verified.map_err(|broken| match broken {
+        Broken::Fault(fault) => fault.rule.name.to_string(),
+        Broken::Store(error) => error.to_string(),
+    })
+}
+
+/// Cuts sealed leaves off the end, those of the sealer itself among them; gives how many leaves it then had sealed.
+fn cut(records: &mut Records, sealed: usize) -> u64 {
+    let layout = layout();
+    let [audit, intake] = ["audit", "audit.intake"].map(|topic| layout.find(topic, 0).expect("a topic"));
+    let end = records[audit].len() - sealed;
+    records[audit].truncate(end);
+    let left = records[audit].iter().filter(|leaf| !leaf.key.starts_with("seal/")).count();
+    let leaves = records[intake].iter().enumerate().filter(|(_, record)| record.kind == Kind::AuditLeaf);
+    leaves.map(|(offset, _)| offset as u64).nth(left).expect("one that is not sealed")
+}
+
+#[test]
+fn a_copy_of_a_log_that_grows_is_verified_up_to_what_the_sealer_had_read() {
+    let mut records = good();
+    let sealed = cut(&mut records, 6);
+    assert_eq!(copied(&records, sealed), Ok((6, 0)));
+    // The sealer had read one more, so its leaf was there.
+    assert_eq!(copied(&records, sealed + 1), Err("leaf_missing".into()));
+    assert_eq!(verified(&records, Vec::new()).map(|verified| verified.chains), Err("leaf_missing".into()));
+
+    let intake = layout().find("audit.intake", 0).expect("a topic");
+    let rows: [(&str, &str, Change); 3] = [
+        ("its last leaf is behind the copy", "leaf_missing", |intake| drop(intake.pop())),
+        ("a leaf that waits is changed", "shape", |intake| flip(intake.last_mut().expect("one"))),
+        ("a leaf that waits is gone", "gap", |intake| drop(intake.remove(intake.len() - 2))),
+    ];
+    for (name, rule, change) in rows {
+        let mut records = records.clone();
+        change(&mut records[intake]);
+        assert_eq!(copied(&records, sealed), Err(rule.to_string()), "{name}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use merit_runtime::RuntimeError;
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::{Layout, TaskLayout};
 use merit_runtime::lineage::Lineage;
+use merit_runtime::processed::{Processed, Span};
 use merit_runtime::store::{Cursor, Store};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
@@ -32,6 +33,7 @@ pub(super) struct Verified {
     pub(super) signatures: u64,
     /// Leaves by record type.
     pub(super) leaves: BTreeMap<&'static str, u64>,
+    pub(super) open: Open,
     /// Parents that have no leaf of their own and were found in topics.
     pub(super) parents: usize,
     pub(super) tasks: Vec<Covered>,
@@ -47,6 +49,15 @@ pub(super) struct Pruned {
     pub(super) seals: u64,
     /// Parents that are gone.
     pub(super) parents: u64,
+}
+
+/// The end of a log that was copied while tasks were at work.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Open {
+    /// Leaves that the sealer had not read.
+    pub(super) unsealed: u64,
+    /// Leaves, sealed or not, that no signature in the copy covers.
+    pub(super) unsigned: u64,
 }
 
 /// How much of what a task read and published its seals cover.
@@ -101,6 +112,7 @@ struct Verification<'s> {
     inputs: Vec<Inputs<'s>>,
     outputs: Vec<Outputs<'s>>,
     intake: Cursor<'s>,
+    processed: Processed,
     leaves: BTreeMap<&'static str, u64>,
     signatures: u64,
     pruned: Pruned,
@@ -135,6 +147,7 @@ impl<'s> Verification<'s> {
         };
         let intake = layout.find(INTAKE, 0).ok_or_else(|| fault(INTAKE, 0, 0, rule::ORIGIN, "the topology has no topic of that name"))?;
         Ok(Verification {
+            processed: Processed::of(store, layout)?,
             chains: streams.lineages.iter().enumerate().flat_map(in_lineage).collect(),
             types: Kind::ALL.iter().map(|kind| (leaf_type(*kind).to_string(), *kind)).collect(),
             inputs: layout.tasks.iter().map(input).collect(),
@@ -157,25 +170,70 @@ impl<'s> Verification<'s> {
         let leaf = self.verifier.leaf(index, sealed.leaf, sealed.payload)?;
         self.signatures += leaf.signatures().len() as u64;
         let envelope = &leaf.envelope;
-        let refuse = |rule, detail: &str| Err(leaf_fault(index, envelope, rule, detail));
         if frame.key != envelope.stream {
-            return refuse(rule::LABEL, "its record has another key than the name of its chain");
+            return Err(leaf_fault(index, envelope, rule::LABEL, "its record has another key than the name of its chain"));
         }
-        let Some(&(task, lineage)) = self.chains.get(&*envelope.stream) else {
+        let (of, kind) = self.place(index, envelope)?;
+        *self.leaves.entry(kind.name()).or_default() += 1;
+        self.check_intake(index, frame, &sealed, envelope)?;
+        self.follow(index, envelope, of, kind, sealed.payload, false)
+    }
+
+    /// What is left for the sealer: leaves that it need not have read yet, verified as it will find them. Gives their number.
+    ///
+    /// A copy's ends are taken of the audit log first and of this topic last, so each decision in it has its leaf here, while the record
+    /// of a leaf may lie behind the copy.
+    fn unsealed(&mut self, end: u64) -> Result<u64, Broken> {
+        let intake = self.layout.find(INTAKE, 0);
+        let (processed, mut index) = (intake.map_or(u64::MAX, |at| self.processed_of(at)), end);
+        loop {
+            let owned = |(offset, left): (u64, AuditLeaf<'_>)| {
+                (offset, left.stream.to_owned(), left.sequence, left.leaf.to_vec(), left.payload.map(<[u8]>::to_vec))
+            };
+            let Some((offset, stream, sequence, leaf, payload)) = next_intake(&mut self.intake, |left| left.map(owned))? else {
+                return Ok(index - end);
+            };
+            if offset < processed {
+                return Err(fault(&stream, sequence, end, rule::LEAF_MISSING, format!("a leaf of {INTAKE} is not in the audit log")));
+            }
+            let leaf = self.verifier.leaf(index, &leaf, payload.as_deref())?;
+            self.signatures += leaf.signatures().len() as u64;
+            let (of, kind) = self.place(index, &leaf.envelope)?;
+            self.follow(index, &leaf.envelope, of, kind, payload.as_deref(), true)?;
+            index += 1;
+        }
+    }
+
+    /// Task and lineage of a leaf's chain, and its type.
+    fn place(&self, index: u64, envelope: &Envelope<'_>) -> Result<((usize, usize), Kind), Broken> {
+        let refuse = |rule, detail: &str| Err(leaf_fault(index, envelope, rule, detail));
+        let Some(&of) = self.chains.get(&*envelope.stream) else {
             return refuse(rule::CHAIN, "no task of this log has such a chain; a log is read with the topology that it was written with");
         };
         let Some(&kind) = self.types.get(&*envelope.leaf_type) else { return refuse(rule::TYPE, "it names no record type") };
         if envelope.schema != merit_codec::fingerprint(kind) {
             return refuse(rule::SCHEMA, "its schema is not the one that its type has");
         }
-        *self.leaves.entry(kind.name()).or_default() += 1;
-        self.check_intake(index, frame, &sealed, envelope)?;
-        match (IN_LEAF_ONLY.contains(kind), sealed.payload) {
-            (true, Some(payload)) if kind == Kind::StreamSeal => self.seal(index, envelope, (task, lineage), payload),
+        Ok((of, kind))
+    }
+
+    /// What a leaf speaks of.
+    fn follow(
+        &mut self,
+        index: u64,
+        envelope: &Envelope<'_>,
+        of: (usize, usize),
+        kind: Kind,
+        payload: Option<&[u8]>,
+        is_open: bool,
+    ) -> Result<(), Broken> {
+        let refuse = |rule, detail: &str| Err(leaf_fault(index, envelope, rule, detail));
+        match (IN_LEAF_ONLY.contains(kind), payload) {
+            (true, Some(payload)) if kind == Kind::StreamSeal && !is_open => self.seal(index, envelope, of, payload),
             (true, Some(_)) => Ok(()),
             (true, None) => refuse(rule::RECORD_MISSING, "its payload should stand beside it"),
             (false, Some(_)) => refuse(rule::RECORD, "a payload stands beside it, and its record belongs in a topic"),
-            (false, None) => self.record(index, envelope, (task, lineage), kind),
+            (false, None) => self.record(index, envelope, of, kind, is_open),
         }
     }
 
@@ -187,7 +245,7 @@ impl<'s> Verification<'s> {
             return Ok(());
         }
         let is_due = next_intake(&mut self.intake, |due| {
-            due.is_some_and(|due| {
+            due.is_some_and(|(_, due)| {
                 (due.stream, due.sequence, due.leaf, due.payload) == (&*envelope.stream, envelope.sequence, sealed.leaf, sealed.payload)
             })
         })?;
@@ -198,7 +256,14 @@ impl<'s> Verification<'s> {
     }
 
     /// A decision against its record.
-    fn record(&mut self, index: u64, envelope: &Envelope<'_>, (task, lineage): (usize, usize), kind: Kind) -> Result<(), Broken> {
+    fn record(
+        &mut self,
+        index: u64,
+        envelope: &Envelope<'_>,
+        (task, lineage): (usize, usize),
+        kind: Kind,
+        is_open: bool,
+    ) -> Result<(), Broken> {
         let (record, may_lack) = match &envelope.source {
             Source::Outside { topic, partition, offset } => {
                 let record = self.outside(task, topic, *partition, *offset)?;
@@ -216,8 +281,8 @@ impl<'s> Verification<'s> {
                 Some(_) | None => (None, false),
             },
         };
-        if record.is_none() && may_lack {
-            self.pruned.leaves += 1;
+        if record.is_none() && (may_lack || is_open) {
+            self.pruned.leaves += u64::from(may_lack);
             return Ok(());
         }
         let Some(record) = record else {
@@ -269,26 +334,28 @@ impl<'s> Verification<'s> {
 
     fn finish(mut self, genesis: Genesis, key_from_log: bool) -> Result<Verified, Broken> {
         let end = self.leaves.values().sum();
+        let parents = self.verifier.unresolved();
+        let unsealed = self.unsealed(end)?;
+        let at_work: Vec<bool> = (0..self.layout.tasks.len()).map(|task| self.is_at_work(task)).collect();
+        let unsigned = self.verifier.forget_unsigned(|chain| self.chains.get(chain).is_some_and(|(task, _)| at_work[*task]));
         for outputs in &mut self.outputs {
             outputs.pass(end, u64::MAX)?;
         }
-        if let Some((partition, offset)) = self.census.epochs.first() {
+        if let Some((partition, offset)) = self.census.epochs.iter().find(|(partition, offset)| *offset < self.processed_of(*partition)) {
             let partition = &self.layout.partitions[*partition];
             let place = format!("{}/{}", partition.name, partition.partition);
             return Err(fault(&place, *offset, end, rule::LEAF_MISSING, "a ConfigEpoch has no leaf"));
         }
-        if let Some((stream, sequence)) = next_intake(&mut self.intake, |left| left.map(|left| (left.stream.to_owned(), left.sequence)))? {
-            return Err(fault(&stream, sequence, end, rule::LEAF_MISSING, format!("a leaf of {INTAKE} is not in the audit log")));
-        }
         self.check_pruned_is_sealed(end)?;
-        let parents = self.verifier.unresolved();
         let found = existing(self.store, self.layout, &self.streams, &self.census, &parents)?;
         let may_lack = |id: Uuid| {
             self.streams.find(id).is_some_and(|(stream, sequence)| self.store.pruned().may_lack(stream, sequence)) && !found.contains(&id)
         };
         self.pruned.parents = parents.iter().filter(|id| may_lack(**id)).count() as u64;
         let tasks = self.covered();
-        let verified = self.verifier.finish(|id| found.contains(&id) || may_lack(id))?;
+        // A parent of a leaf that is not sealed may lie behind the copy, as its record may.
+        let is_open = |id| parents.binary_search(&id).is_err();
+        let verified = self.verifier.finish(|id| found.contains(&id) || may_lack(id) || is_open(id))?;
         Ok(Verified {
             emitter: keys::write(&genesis.key_name, &genesis.public),
             origin: genesis.origin,
@@ -297,10 +364,24 @@ impl<'s> Verification<'s> {
             chains: verified.chains.len(),
             signatures: self.signatures,
             leaves: self.leaves,
+            open: Open { unsealed, unsigned },
             parents: parents.len(),
             tasks,
             pruned: self.pruned,
         })
+    }
+
+    /// Before which offset all of a partition was processed, and what it led to is in the log. A log that is no copy is written by whole
+    /// commits, so nothing in it waits.
+    fn processed_of(&self, partition: usize) -> u64 {
+        let from = self.layout.partitions[partition].reader.and_then(|task| self.processed.0[task].from);
+        from.unwrap_or(if self.store.mirrored().is_some() { 0 } else { u64::MAX })
+    }
+
+    /// Whether a task may have been at work while the log was copied.
+    fn is_at_work(&self, task: usize) -> bool {
+        let Span { from, to } = self.processed.0[task];
+        self.store.mirrored().is_some() && (from.is_none() || from != to)
     }
 
     /// Only what a seal covers may be gone; of a lineage that ended, no seal can cover the end.
@@ -388,10 +469,10 @@ fn compare(envelope: &Envelope<'_>, kind: Kind, record: &Record) -> Result<(), (
 }
 
 /// The next leaf for the sealer; ConfigEpochs stand between them.
-fn next_intake<T>(intake: &mut Cursor<'_>, then: impl FnOnce(Option<AuditLeaf<'_>>) -> T) -> Result<T, RuntimeError> {
-    while let Some((_, frame)) = intake.next()? {
+fn next_intake<T>(intake: &mut Cursor<'_>, then: impl FnOnce(Option<(u64, AuditLeaf<'_>)>) -> T) -> Result<T, RuntimeError> {
+    while let Some((offset, frame)) = intake.next()? {
         if frame.kind() == Some(Kind::AuditLeaf) {
-            return Ok(then(AuditLeaf::decode(frame.payload)));
+            return Ok(then(AuditLeaf::decode(frame.payload).map(|leaf| (offset, leaf))));
         }
     }
     Ok(then(None))
