@@ -411,7 +411,7 @@ fn restart() {
             let begun = Instant::now();
             let next: Copy = bench.application.copy("a");
             while sink.poll(Duration::from_millis(5)).is_none_or(|message| message.is_err()) {}
-            (next, begun.elapsed(), megabytes(&bench.application.data("a"), &|_| true))
+            (next, begun.elapsed(), megabytes(&bench.application.data("a"), "").round())
         });
         bench.application.wait_drained();
         copy = next;
@@ -434,12 +434,11 @@ fn recovery() {
     bench.application.wait_drained();
     for (next, lost) in (reports..).zip([false, false, true]) {
         copy.kill();
-        let disk = megabytes(&bench.application.data("a"), &|_| true);
+        let disk = megabytes(&bench.application.data("a"), "").round();
         if lost {
             std::fs::remove_dir_all(bench.application.data("a")).expect("our own directory");
         }
-        let is_changelog = |folder: &Path| folder.to_string_lossy().contains("-changelog-");
-        let changelogs = megabytes(&bench.kafka.folder().join("broker-1/data"), &is_changelog);
+        let changelogs = megabytes(&bench.kafka.folder().join("broker-1/data"), "-changelog-").round();
         let begun = Instant::now();
         copy = bench.application.copy("a");
         bench.preload(next..next + 1);
@@ -449,7 +448,7 @@ fn recovery() {
             "{}",
             json!({
                 "system": "merit", "test": "recovery", "agents": bench.agents, "reports": reports, "disk_lost": lost, "disk_mb": disk,
-                "changelog_mb": changelogs, "first_record_s": tenths(seconds), "changelog_mb_per_s": tenths(changelogs as f64 / seconds),
+                "changelog_mb": changelogs, "first_record_s": tenths(seconds), "changelog_mb_per_s": tenths(changelogs / seconds),
                 "cpu_s": tenths(used),
             })
         );
@@ -457,16 +456,13 @@ fn recovery() {
     end(copy);
 }
 
-/// Bytes of what is in those folders under a folder, in millions.
-fn megabytes(folder: &Path, is_counted: &dyn Fn(&Path) -> bool) -> u64 {
-    fn bytes(folder: &Path, is_counted: &dyn Fn(&Path) -> bool) -> u64 {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let size = |entry: std::fs::DirEntry| match entry.metadata() {
-            Ok(data) if data.is_dir() => bytes(&entry.path(), is_counted),
-            Ok(data) if is_counted(folder) => data.len(),
-            _ => 0,
-        };
-        entries.map(size).sum()
-    }
-    bytes(folder, is_counted) / 1_000_000
+/// Millions of bytes of the files under a folder whose path has that in it.
+fn megabytes(folder: &Path, part: &str) -> f64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => megabytes(&entry.path(), part),
+        Ok(data) if entry.path().to_string_lossy().contains(part) => data.len() as f64 / 1e6,
+        _ => 0.0,
+    };
+    entries.map(size).sum()
 }

@@ -204,8 +204,8 @@ impl Admin {
     fn compare(&self, topics: &Topics, topology: &Topology) -> Result<Vec<Compared>, ClusterError> {
         let (brokers, found) = self.topics()?;
         let wanted = topics.wanted();
-        let names: Vec<&str> = wanted.iter().map(|topic| topic.name.as_str()).filter(|name| found.contains_key(*name)).collect();
-        let missing: Vec<&str> = wanted.iter().map(|topic| topic.name.as_str()).filter(|name| !found.contains_key(*name)).collect();
+        let names = wanted.iter().map(|topic| topic.name.as_str());
+        let (names, missing): (Vec<&str>, Vec<&str>) = names.partition(|name| found.contains_key(*name));
         self.refuse_hidden(&missing)?;
         let mut values = patiently(|| self.settings(&names))?;
         let compared = wanted.into_iter().map(|topic| {

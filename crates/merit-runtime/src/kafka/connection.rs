@@ -277,18 +277,10 @@ impl Transport for Connection {
                 return Err(Refused::Abort);
             }
         }
-        match self.producers[role as usize].send_offsets(list, metadata) {
-            // The member hears of it, too, and joins again.
-            Err(Refused::Fenced) => Err(Refused::Abort),
-            sent => sent,
-        }
+        self.producers[role as usize].send_offsets(list, metadata)
     }
 
     fn end(&mut self, role: Role, commit: bool) -> Result<(), Refused> {
-        let ended = if commit { self.producer(role).commit() } else { self.producer(role).abort() };
-        match ended {
-            Err(Refused::Fenced) => Err(Refused::Abort),
-            ended => ended,
-        }
+        if commit { self.producer(role).commit() } else { self.producer(role).abort() }
     }
 }

@@ -291,7 +291,8 @@ impl Producer {
             error if let Some(error) = forbidden.or_else(|| ClusterError::forbidden("go on with a transaction", name, code_of(&error))) => {
                 Refused::Failed(error.into())
             }
-            KafkaError::Transaction(cause) if cause.code() == RDKafkaErrorCode::FencedInstanceId => Refused::Fenced,
+            // The member hears of it, too, and joins again.
+            KafkaError::Transaction(cause) if cause.code() == RDKafkaErrorCode::FencedInstanceId => Refused::Abort,
             KafkaError::Transaction(cause) if cause.is_fatal() => Refused::Unknown,
             KafkaError::Transaction(cause) if cause.txn_requires_abort() => Refused::Abort,
             KafkaError::Transaction(cause) if cause.is_retriable() => Refused::Retry,

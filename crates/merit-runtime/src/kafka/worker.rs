@@ -120,8 +120,8 @@ impl Worker {
     ) -> Result<Worker, RuntimeError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
-        let (observe, pulse, last_error): (Arc<dyn Fn(Event) + Send + Sync>, _, _) =
-            (Arc::new(observe), Pulse::default(), LastError::default());
+        let observe: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(observe);
+        let (pulse, last_error) = (Pulse::default(), LastError::default());
         let (tell, copy) = channel();
         let (hear, beats, errors) = (Arc::clone(&observe), pulse.clone(), last_error.clone());
         let work = move || {
@@ -188,16 +188,16 @@ fn work(
             Poll::Ready(Stop::Task(_, error) | Stop::Failed(error)) => return Err(store.cause(error)),
             Poll::Pending => {
                 stall.wait(begun, again.get(), step.get(), last_error, &*observe);
-                if stall.told >= SAID_ENOUGH {
-                    let cause = stall.cause.take().unwrap_or_else(|| "Kafka says nothing".into());
-                    return Err(ClusterError::Call { attempt: "go on for minutes", cause }.into());
-                }
                 let is_over = |since: Option<Instant>, limit| since.is_some_and(|since| since.elapsed() > limit);
-                if stopping.get() && (is_over(stall.since, STOP_PATIENCE) || is_over(ordered, STOP_LIMIT)) {
-                    let cause = stall.cause.take().unwrap_or_else(|| "Kafka says nothing".into());
-                    let attempt = "end cleanly; what was not committed is computed again by whoever takes the tasks over";
-                    return Err(ClusterError::Call { attempt, cause }.into());
-                }
+                let attempt = if stall.told >= SAID_ENOUGH {
+                    "go on for minutes"
+                } else if stopping.get() && (is_over(stall.since, STOP_PATIENCE) || is_over(ordered, STOP_LIMIT)) {
+                    "end cleanly; what was not committed is computed again by whoever takes the tasks over"
+                } else {
+                    continue;
+                };
+                let cause = stall.cause.take().unwrap_or_else(|| "Kafka says nothing".into());
+                return Err(ClusterError::Call { attempt, cause }.into());
             }
         }
     }
