@@ -54,6 +54,7 @@ fn each_sabotage_is_found_within_two_hundred_seeds() {
         (Sabotage::Fence, &["refold", "replay", "state"]),
         (Sabotage::Ownership, &["sequence", "refold"]),
         (Sabotage::Epoch, &["refold", "replay", "state"]),
+        (Sabotage::Loss, &["refold", "replay", "state"]),
     ] {
         let broken = |seed| simulation.run(seed, Some(sabotage)).broken.filter(|broken| rules.contains(&broken.invariant));
         let found = (0..200).find_map(|seed| Some((seed, broken(seed)?)));

@@ -1,7 +1,7 @@
 //! The loop: consume, transform, produce; now and then a checkpoint.
 
 use super::Setup;
-use super::checkpoint::Last;
+use super::checkpoint::{Last, Saving};
 use super::outputs::{Collector, Outputs};
 use super::step::Step;
 use super::transport::{Disk, Membership, Refused, Role, Rows, Transport};
@@ -32,11 +32,13 @@ pub enum Sabotage {
     Ownership,
     /// A checkpoint is written behind another end of the changelog than it rests on.
     Epoch,
+    /// A checkpoint is written to its end although its task was lost meanwhile.
+    Loss,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 7] = [
+    pub const ALL: [Sabotage; 8] = [
         Sabotage::Initialisation,
         Sabotage::Comparison,
         Sabotage::Position,
@@ -44,6 +46,7 @@ impl Sabotage {
         Sabotage::Fence,
         Sabotage::Ownership,
         Sabotage::Epoch,
+        Sabotage::Loss,
     ];
 }
 
@@ -76,6 +79,8 @@ pub(crate) struct Bounds {
     pub(crate) checkpoint_inputs: u64,
     /// Bytes of state in memory.
     pub(crate) state_bytes: usize,
+    /// Calls of a checkpoint that are made behind each batch.
+    pub(crate) calls_beside: usize,
 }
 
 /// A task that this copy runs.
@@ -113,13 +118,17 @@ pub(crate) struct Place<T, D> {
     pub(crate) again: Rc<Cell<u32>>,
     /// Set where the copy shall end cleanly.
     pub(crate) stopping: Rc<Cell<bool>>,
+    /// What the group said last.
+    pub(crate) heard: RefCell<Membership>,
 }
 
 /// A running copy.
 pub(super) struct Copy<T, D> {
     pub(super) setup: Rc<Setup>,
-    pub(super) place: Place<T, D>,
+    pub(super) place: Rc<Place<T, D>>,
     pub(super) tasks: BTreeMap<usize, Running>,
+    /// The checkpoint that is being written.
+    pub(super) saving: Option<Saving>,
     pub(super) bounds: Bounds,
     /// Whether this turn takes a task over.
     takes_over: bool,
@@ -131,14 +140,19 @@ impl<T: Transport, D: Disk> Place<T, D> {
     pub(super) async fn ask<A>(&self, step: Step, mut call: impl FnMut(&mut T) -> Result<A, Refused>) -> Result<A, Refused> {
         self.again.set(0);
         loop {
-            self.step.set(step);
-            let mut waited = false;
-            poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+            self.stand_before(step).await;
             match call(&mut self.transport.borrow_mut()) {
                 Err(Refused::Retry) => self.again.set(self.again.get() + 1),
                 answer => return answer,
             }
         }
+    }
+
+    /// Waits for the next turn.
+    pub(super) async fn stand_before(&self, step: Step) {
+        self.step.set(step);
+        let mut waited = false;
+        poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// The same for what is never refused for good.
@@ -148,8 +162,13 @@ impl<T: Transport, D: Disk> Place<T, D> {
 }
 
 /// Runs a copy until it ends.
-pub(crate) async fn run<T: Transport, D: Disk>(setup: Rc<Setup>, place: Place<T, D>, bounds: Bounds, sabotage: Option<Sabotage>) -> Stop {
-    let mut copy = Copy { setup, place, tasks: BTreeMap::new(), bounds, takes_over: false, sabotage };
+pub(crate) async fn run<T, D>(setup: Rc<Setup>, place: Place<T, D>, bounds: Bounds, sabotage: Option<Sabotage>) -> Stop
+where
+    T: Transport + 'static,
+    D: Disk + 'static,
+{
+    let place = Rc::new(place);
+    let mut copy = Copy { setup, place, tasks: BTreeMap::new(), saving: None, bounds, takes_over: false, sabotage };
     let run = async {
         copy.place.read(Step::InitialiseProducer, |transport| transport.initialise(Role::Outputs)).await?;
         copy.place.read(Step::InitialiseChangelog, |transport| transport.initialise(Role::Changelog)).await?;
@@ -161,15 +180,23 @@ pub(crate) async fn run<T: Transport, D: Disk>(setup: Rc<Setup>, place: Place<T,
     stop
 }
 
-impl<T: Transport, D: Disk> Copy<T, D> {
+impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     async fn cycle(&mut self) -> Result<(), Stop> {
         let of = self.join().await?;
         let kept = |since, known: &Running| known.since == since || self.sabotage == Some(Sabotage::Ownership);
         self.tasks.retain(|task, running| of.tasks.get(task).is_some_and(|since| kept(*since, running)));
+        let is_lost = |saving: &Saving| of.tasks.get(&saving.task) != Some(&saving.since);
+        if self.saving.as_ref().is_some_and(is_lost) && !self.is_sabotaged(Sabotage::Loss) {
+            self.give_up_saving().await?;
+        }
         let stopping = self.place.stopping.get();
         let missing = of.tasks.iter().find(|(task, _)| !self.tasks.contains_key(*task));
         // One is taken over, and those that are here take a turn: the first go on while the last are restored.
         self.takes_over = !self.takes_over && !stopping && missing.is_some();
+        if stopping || self.takes_over {
+            // What is taken over is read to its end, and a changelog has none while it is written.
+            self.finish_saving().await?;
+        }
         if let Some((task, since)) = missing.filter(|_| self.takes_over) {
             let taken = self.take_over(*task, *since).await;
             // Who lost the task meanwhile has read what its next owner wrote.
@@ -181,17 +208,19 @@ impl<T: Transport, D: Disk> Copy<T, D> {
         if stopping {
             let due = self.tasks.iter().find(|(_, running)| running.unsaved > 0 || !running.rows.is_empty());
             let Some((task, _)) = due else { return Err(Stop::Clean) };
-            return self.checkpoint(&of, *task).await;
+            return self.begin_checkpoint(*task);
         }
         let batch = self.transform().await?;
         let is_at_rest = batch.positions.is_empty();
         if !is_at_rest {
             self.commit(&of, batch).await?;
         }
-        match self.due(is_at_rest) {
-            Some(task) => self.checkpoint(&of, task).await,
-            None => Ok(()),
+        if let Some(task) = self.due(is_at_rest && self.saving.is_none()) {
+            // Where the tails have grown as long as they may meanwhile, the batches wait.
+            self.finish_saving().await?;
+            self.begin_checkpoint(task)?;
         }
+        self.go_on_saving(self.bounds.calls_beside).await
     }
 
     /// The task with the longest tail, where the tails together are as long as a start may fold again. A copy that keeps pace with its
@@ -204,7 +233,9 @@ impl<T: Transport, D: Disk> Copy<T, D> {
     }
 
     pub(super) async fn join(&self) -> Result<Membership, Stop> {
-        self.place.read(Step::Join, |transport| transport.join()).await
+        let heard = self.place.read(Step::Join, |transport| transport.join()).await?;
+        self.place.heard.replace(heard.clone());
+        Ok(heard)
     }
 
     pub(super) fn input(&self, task: usize) -> usize {

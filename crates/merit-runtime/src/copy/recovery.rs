@@ -17,7 +17,7 @@ use merit_core::{Datum, Kind};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-impl<T: Transport, D: Disk> Copy<T, D> {
+impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     /// Restores a task and folds its inputs since the checkpoint again.
     pub(super) async fn take_over(&self, number: usize, since: u64) -> Result<Running, Stop> {
         let (input, failed) = (self.input(number), |error| Stop::Task(number, error));

@@ -21,9 +21,6 @@ use std::time::{Duration, Instant};
 /// spins through the last millisecond of it.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// How long one wait for deliveries lasts before the copy looks about.
-const PATIENCE: Duration = Duration::from_millis(100);
-
 /// How long a call takes that never comes back.
 const STUCK: Duration = Duration::from_secs(7);
 
@@ -212,19 +209,20 @@ impl Producer {
         }
     }
 
-    /// Waits until everything that was sent is there, for a while; gives the offsets.
-    pub(super) fn delivered(&self) -> Result<Vec<u64>, Refused> {
+    /// Waits until everything that was sent is there, no longer than that; gives the offsets.
+    pub(super) fn delivered(&self, patience: Duration) -> Result<Vec<u64>, Refused> {
         let producer = self.producer()?;
         let begun = Instant::now();
-        while producer.in_flight_count() > 0 {
+        loop {
             producer.poll(Duration::ZERO);
-            if begun.elapsed() > PATIENCE {
+            if producer.in_flight_count() == 0 {
+                break;
+            }
+            if begun.elapsed() >= patience {
                 producer.context().forbidden.error("write").map_or(Ok(()), end)?;
                 return Err(Refused::Retry);
             }
-            if producer.in_flight_count() > 0 {
-                std::thread::sleep(PAUSE);
-            }
+            std::thread::sleep(PAUSE);
         }
         let mut deliveries = producer.context().deliveries();
         if let Some((topic, error)) = &deliveries.failed {

@@ -32,6 +32,9 @@ const SLOW_CALL: Duration = Duration::from_secs(1);
 /// checkpoint is one transaction, too, and has to end before that times out.
 const REFOLD_COST: u64 = 4;
 
+/// Calls of a checkpoint behind each batch: 4,096 rows, which take some milliseconds.
+const CALLS_BESIDE: usize = 512;
+
 /// How long a copy that was told to end waits for a cluster that does not move, and how long for one that moves and never takes all:
 /// nothing is lost by an end without a checkpoint.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -167,9 +170,10 @@ fn work(
         step: Rc::clone(&step),
         again: Rc::clone(&again),
         stopping: Rc::clone(&stopping),
+        heard: RefCell::default(),
     };
     let state_bytes = usize::try_from(runtime.state_bytes).unwrap_or(usize::MAX);
-    let bounds = Bounds { checkpoint_inputs: runtime.checkpoint_inputs.div_ceil(REFOLD_COST), state_bytes };
+    let bounds = Bounds { checkpoint_inputs: runtime.checkpoint_inputs.div_ceil(REFOLD_COST), state_bytes, calls_beside: CALLS_BESIDE };
     let mut copy = Box::pin(copy::run(Rc::clone(&setup), place, bounds, None));
     let (mut stall, mut ordered) = (Stall::default(), None);
     loop {

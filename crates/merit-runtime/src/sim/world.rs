@@ -219,9 +219,11 @@ impl World<'_> {
             step: Rc::clone(&step),
             again: Rc::default(),
             stopping: Rc::clone(&stopping),
+            heard: RefCell::default(),
         };
         // Everything is left on the disk once it is there, so that what is used again is read again.
-        let bounds = Bounds { checkpoint_inputs: 1 + self.broker.borrow_mut().chance.below(60), state_bytes: 0 };
+        let below = |most| 1 + self.broker.borrow_mut().chance.below(most);
+        let bounds = Bounds { checkpoint_inputs: below(60), state_bytes: 0, calls_beside: below(30) as usize };
         let running = Box::pin(copy::run(Rc::clone(&self.setup), place, bounds, self.sabotage));
         self.processes.push(Process { slot, instance: self.instances, running, disk, step, stopping, paused: 0 });
     }
