@@ -122,11 +122,19 @@ impl LogVerifier {
         ids
     }
 
-    /// Forgets the leaves at the end of chains that no signature covers, where the chain `goes_on`: the signature is on its way.
-    /// Gives their number. Nothing is taken behind this.
-    pub fn forget_unsigned(&mut self, goes_on: impl Fn(&str) -> bool) -> u64 {
-        let going_on = self.chains.iter_mut().filter(|(stream, _)| goes_on(stream));
-        going_on.map(|(_, tail)| mem::take(&mut tail.waiting).len() as u64).sum()
+    /// Forgets the leaves at the end of each chain that no signature covers, from the index on that is given for it: of a log that goes
+    /// on, the signature is on its way. They must follow one another. Gives their number. Nothing is taken behind this.
+    pub fn forget_unsigned(&mut self, from: impl Fn(&str) -> u64) -> Result<u64, AuditFault> {
+        let mut forgotten = 0;
+        for (stream, tail) in &mut self.chains {
+            let open = tail.waiting.first().is_some_and(|first| first.index >= from(stream));
+            if !open {
+                continue;
+            }
+            forgotten += tail.waiting.len() as u64;
+            tail.settle().map_err(|(sequence, index)| changed(stream, sequence, index))?;
+        }
+        Ok(forgotten)
     }
 
     /// Ends the log. `resolves` says whether a record without a leaf has that id.
@@ -219,13 +227,7 @@ impl LogVerifier {
         tail.head = head;
         tail.waiting.push(Link { index, prev: *prev, hash: leaf.event_hash });
         if leaf.signatures().len() > 0 {
-            tail.settle().map_err(|(sequence, index)| AuditFault {
-                stream: name.to_string(),
-                sequence,
-                index,
-                rule: rule::CHANGED,
-                detail: "it is not the leaf that the signed one behind it covers".into(),
-            })?;
+            tail.settle().map_err(|(sequence, index)| changed(&name, sequence, index))?;
         }
         self.ids.push(source.id());
         self.parents.extend(parents.iter().map(|id| Parent { id: *id, stream: Arc::clone(&name), sequence: *sequence, index }));
@@ -279,6 +281,11 @@ impl Tail {
             None => Ok(()),
         }
     }
+}
+
+fn changed(stream: &str, sequence: u64, index: u64) -> AuditFault {
+    let detail = "it is not the leaf that the one behind it follows".into();
+    AuditFault { stream: stream.into(), sequence, index, rule: rule::CHANGED, detail }
 }
 
 /// The bytes behind the first `mark`, as long as `belongs`.

@@ -256,16 +256,16 @@ impl Layout {
         partitions.collect::<std::collections::BTreeSet<usize>>().into_iter().collect()
     }
 
-    /// All partitions: those of sealed leaves, those of everything that leaves prove, those of leaves for the sealer. A copy whose ends
-    /// are taken in this order has the record of every sealed leaf, and a leaf for every decision.
-    pub fn in_order_of_proof(&self) -> Vec<usize> {
+    /// All partitions but those of leaves for the sealer, and those. Where the ends of a copy are taken of sealed leaves first, and of the
+    /// second once the first are read to theirs, it has the record of every sealed leaf, and a leaf for every decision.
+    pub fn in_order_of_proof(&self) -> [Vec<usize>; 2] {
         let holds = |partition: usize, kind: Kind| {
-            let routes = self.routes.iter().flat_map(|routes| &routes[kind as usize]);
-            routes.into_iter().any(|route| (route.first..route.first + route.partitions as usize).contains(&partition))
+            let mut routes = self.routes.iter().flat_map(|routes| &routes[kind as usize]);
+            routes.any(|route| (route.first..route.first + route.partitions as usize).contains(&partition))
         };
-        let mut order: Vec<usize> = (0..self.partitions.len()).collect();
-        order.sort_by_key(|at| (!holds(*at, Kind::SealedLeaf), holds(*at, Kind::AuditLeaf)));
-        order
+        let (leaves, mut others): (Vec<usize>, Vec<usize>) = (0..self.partitions.len()).partition(|at| holds(*at, Kind::AuditLeaf));
+        others.sort_by_key(|at| !holds(*at, Kind::SealedLeaf));
+        [others, leaves]
     }
 
     /// Whether producers of their own write to a partition: it is one of the first sub-topology's input.

@@ -16,6 +16,7 @@ use clap::{Args, Subcommand};
 use merit_runtime::RuntimeError;
 use merit_runtime::layout::Layout;
 use merit_runtime::lineage::{Cause, Lineage};
+use merit_runtime::processed::{Processed, Span};
 use merit_runtime::store::Store;
 use reading::Broken;
 use serde_json::{Value, json};
@@ -47,7 +48,10 @@ impl Audit {
         let start = Instant::now();
         let verified = verify::verify(&store, &layout, keys, |done| out.progress(done));
         out.progress("");
-        let verified = verified.map_err(failure)?;
+        let verified = verified.map_err(|broken| match broken {
+            Broken::Fault(fault) if is_unfinished(&store, &layout) => Failure::new(code::COPY_UNFINISHED, fault.to_string()),
+            broken => failure(broken),
+        })?;
         let seconds = start.elapsed().as_secs_f64();
         if out.json { out.line(as_json(&verified, seconds).to_string()) } else { print(&verified, seconds, out) }
     }
@@ -57,6 +61,12 @@ impl Audit {
 pub(crate) fn leaves(store: &Store, layout: &Layout, out: &mut Output) -> Result<u64, Failure> {
     let verified = verify::verify(store, layout, Vec::new(), |done| out.progress(done)).map_err(failure)?;
     Ok(verified.leaves.values().sum())
+}
+
+/// Whether a copy was left before its end, or goes on: so it may lack what the cluster holds.
+fn is_unfinished(store: &Store, layout: &Layout) -> bool {
+    let cut = |span: &Span| span.from.is_some() && span.to.is_none();
+    store.mirrored().is_some() && Processed::of(store, layout).is_ok_and(|processed| processed.0.iter().any(cut))
 }
 
 fn failure(broken: Broken) -> Failure {
@@ -85,7 +95,8 @@ fn as_json(verified: &Verified, seconds: f64) -> Value {
     let lineages: Vec<Value> = verified.lineages.iter().map(lineage).collect();
     json!({ "verified": true, "log": verified.origin, "lineages": lineages, "emitterKey": verified.emitter,
         "keyFromLog": verified.key_from_log, "leaves": verified.leaves.values().sum::<u64>(), "leavesByType": verified.leaves,
-        "open": { "unsealed": verified.open.unsealed, "unsigned": verified.open.unsigned },
+        "copyOf": verified.copy_of,
+        "open": { "unsealed": verified.open.unsealed, "unsigned": verified.open.unsigned, "lacking": verified.open.lacking },
         "chains": verified.chains, "signatures": verified.signatures, "parents": verified.parents, "tasks": tasks, "seconds": seconds,
         "pruned": { "leaves": pruned.leaves, "seals": pruned.seals, "parents": pruned.parents } })
 }
@@ -104,10 +115,13 @@ fn print(verified: &Verified, seconds: f64, out: &mut Output) -> Result<(), Fail
         ("outputs", total(|task| task.outputs), "covered by seals"),
     ];
     out.table(&rows.map(|(what, count, note)| vec![what.into(), count.to_string(), note.into()]))?;
-    let Open { unsealed, unsigned } = verified.open;
+    let Open { unsealed, unsigned, lacking } = verified.open;
+    if let Some(of) = &verified.copy_of {
+        out.line(format!("\na copy of {of}"))?;
+    }
     if unsealed + unsigned > 0 {
         out.line(format!(
-            "\ncopied while tasks were at work: {unsealed} leaves at the end were not in the audit log yet, and {unsigned} not signed yet; copy again to verify them"
+            "tasks were at work as it was made: at its end {unsealed} leaves are not in the audit log yet, {lacking} of them without their record, and {unsigned} leaves not signed yet; a later copy shows them"
         ))?;
     }
     let Pruned { leaves, seals, parents } = verified.pruned;

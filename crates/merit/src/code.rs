@@ -37,6 +37,7 @@ codes! {
         STORE_UNKNOWN "store_unknown" "no processor has such a store", "name one that topology.toml does";
         KEY_UNKNOWN "key_unknown" "the store holds no such key as of the last checkpoint", "`merit state scan STORE` lists the keys";
         ID_UNKNOWN "id_unknown" "nothing in the log has that id", "give an id as `merit log cat eval.promotions --json` or `merit log cat alloc.applied --json` prints it, a report's id or an agent's";
+        COPY_UNFINISHED "copy_unfinished" "the directory holds a copy of a log on Kafka that was cut while it went on, so what seems to be a fault may be in the cluster", "`merit log export` brings it to an end, or another directory, which is verified then";
         ID_PRUNED "id_pruned" "the record with that id was pruned by the retention of its topic", "its leaf is left if it was a decision: `merit log cat audit --json`";
         FAILPOINT_UNKNOWN "failpoint_unknown" "MERIT_FAILPOINT names no place at which a test lets the process die", "unset it; it is for tests";
         KEY_INVALID "key_invalid" "what stands behind --key is no public key and no file of them", "give NAME+ID+BASE64 as `merit audit verify` prints it, or a file with one such key a line";

@@ -58,6 +58,8 @@ pub(super) struct Saving {
     pub(super) since: u64,
     /// The call that comes next.
     step: Step,
+    /// Calls behind each batch.
+    calls: usize,
     work: Pin<Box<dyn Future<Output = Result<Saved, Refused>>>>,
 }
 
@@ -73,22 +75,25 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     pub(super) fn begin_checkpoint(&mut self, number: usize) -> Result<(), Stop> {
         let setup = Rc::clone(&self.setup);
         let Some(running) = self.tasks.get_mut(&number) else { return Ok(()) };
+        let rows = running.gather(&setup, number);
+        let calls = self.bounds.calls_beside.max(rows.len() / ROWS_AT_ONCE / MOST_BATCHES);
         let writing = Writing {
             task: number,
-            rows: running.gather(&setup, number),
+            rows,
             position: running.task.position,
             mark: self.place.disk.borrow().mark(number)?,
             place: Rc::clone(&self.place),
             sabotage: self.sabotage,
             setup,
         };
-        self.saving = Some(Saving { task: number, since: running.since, step: Step::BeginChangelog, work: Box::pin(writing.write()) });
+        let (since, step) = (running.since, Step::BeginChangelog);
+        self.saving = Some(Saving { task: number, since, step, calls, work: Box::pin(writing.write()) });
         Ok(())
     }
 
-    /// Goes on with the checkpoint that is being written, for some calls or until one has to be made again. Where the changelog fails,
+    /// Goes on with the checkpoint that is being written, for its calls behind a batch or until one has to be made again. Where the changelog fails,
     /// the task is taken over again from what is there; where the disk does, it gets these rows with the next checkpoint.
-    pub(super) async fn go_on_saving(&mut self, calls: usize) -> Result<(), Stop> {
+    pub(super) async fn go_on_saving(&mut self) -> Result<(), Stop> {
         let Some(saving) = &mut self.saving else { return Ok(()) };
         let mut called = 0;
         let saved = loop {
@@ -98,7 +103,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
             called += 1;
             match polled {
                 Poll::Ready(saved) => break saved,
-                Poll::Pending if called >= calls || self.place.again.get() > 0 => return Ok(()),
+                Poll::Pending if called >= saving.calls || self.place.again.get() > 0 => return Ok(()),
                 Poll::Pending => {}
             }
         };
@@ -125,7 +130,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     /// Ends the checkpoint that is being written.
     pub(super) async fn finish_saving(&mut self) -> Result<(), Stop> {
         while self.saving.is_some() {
-            self.go_on_saving(usize::MAX).await?;
+            self.go_on_saving().await?;
         }
         Ok(())
     }
@@ -261,6 +266,9 @@ impl<T: Transport, D: Disk> Writing<T, D> {
         Ok(offsets.last().map_or(mark.next, |last| last + 1))
     }
 }
+
+/// Batches between which the rows of a checkpoint are sent at most: its transaction is open for as long, and must end in time.
+const MOST_BATCHES: usize = 4;
 
 /// Rows between two places where a copy can be stopped.
 const ROWS_AT_ONCE: usize = 8;

@@ -75,11 +75,11 @@ impl From<Refused> for Stop {
 /// How much a copy keeps, and how far it lets its state fall behind the log; no record depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Inputs of all tasks that a start may have to fold again.
+    /// Inputs of all tasks that a start may have to fold again; twice as many while a checkpoint is being written.
     pub(crate) checkpoint_inputs: u64,
     /// Bytes of state in memory.
     pub(crate) state_bytes: usize,
-    /// Calls of a checkpoint that are made behind each batch.
+    /// Calls of a checkpoint that are made behind each batch, at least.
     pub(crate) calls_beside: usize,
 }
 
@@ -220,7 +220,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
             self.finish_saving().await?;
             self.begin_checkpoint(task)?;
         }
-        self.go_on_saving(self.bounds.calls_beside).await
+        self.go_on_saving().await
     }
 
     /// The task with the longest tail, where the tails together are as long as a start may fold again. A copy that keeps pace with its

@@ -272,7 +272,7 @@ impl Transport for Connection {
     }
 
     fn send_offsets(&mut self, role: Role, _: &Membership, offsets: &BTreeMap<usize, u64>) -> Result<(), Refused> {
-        // Nobody hears the group while a transaction is open, so what the metadata says now is what was heard before it.
+        // The group is heard between batches alone, and then it is asked whose each task is: so the metadata is as new as that answer.
         let Some(metadata) = self.member.metadata() else { return Err(Refused::Abort) };
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for (partition, offset) in offsets {

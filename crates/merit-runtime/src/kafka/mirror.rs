@@ -75,24 +75,34 @@ impl Source {
 
     /// Copies all that the log holds as it is called. `progress` is told how many offsets were passed, and of how many.
     pub(super) fn catch_up(&mut self, write: Write<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(), RuntimeError> {
+        // Until it is at an end, it is cut where nobody knows.
+        self.processed.0.iter_mut().for_each(|span| span.to = None);
         // Asked for before the ends: what these inputs led to lies before them.
         let from = self.group.processed(&self.inputs)?;
-        let partitions = 0..self.layout.partitions.len();
-        let mut ends = vec![0; partitions.len()];
-        for at in self.layout.in_order_of_proof() {
-            ends[at] = patiently(|| self.reader.end(at))?;
+        for partitions in self.layout.in_order_of_proof() {
+            self.read_on(&partitions, write, progress)?;
         }
-        if let Some((at, end)) = ends.iter().enumerate().find(|(at, end)| **end < self.gathered.next(*at)) {
-            return Err(self.shorter(at, *end).into());
+        // Asked for behind them: whatever an output before them comes of is decided, and counted.
+        let to = self.group.processed(&self.inputs)?;
+        self.processed = Processed(from.into_iter().zip(to).map(|(from, to)| Span { from, to }).collect());
+        self.write(write)
+    }
+
+    /// Reads partitions to the ends that they have now.
+    fn read_on(&mut self, partitions: &[usize], write: Write<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(), RuntimeError> {
+        let end = |at: &usize| Ok((*at, patiently(|| self.reader.end(*at))?));
+        let ends = partitions.iter().map(end).collect::<Result<Vec<(usize, u64)>, ClusterError>>()?;
+        if let Some((at, end)) = ends.iter().find(|(at, end)| *end < self.gathered.next(*at)) {
+            return Err(self.shorter(*at, *end).into());
         }
-        let left = |gathered: &Gathered| ends.iter().enumerate().map(|(at, end)| end.saturating_sub(gathered.next(at))).sum::<u64>();
+        let left = |gathered: &Gathered| ends.iter().map(|(at, end)| end.saturating_sub(gathered.next(*at))).sum::<u64>();
         let of = left(&self.gathered);
         let mut moved = Instant::now();
         progress(0, of);
         while left(&self.gathered) > 0 {
             let before = left(&self.gathered);
-            for at in partitions.clone() {
-                self.read_towards(at, ends[at])?;
+            for (at, end) in &ends {
+                self.read_towards(*at, *end)?;
                 if self.gathered.bytes >= COMMIT_BYTES {
                     self.write(write)?;
                 }
@@ -107,10 +117,7 @@ impl Source {
                 std::thread::sleep(IDLE);
             }
         }
-        // Asked for behind them: whatever an output before them comes of is decided, and counted.
-        let to = self.group.processed(&self.inputs)?;
-        self.processed = Processed(from.into_iter().zip(to).map(|(from, to)| Span { from, to }).collect());
-        self.write(write)
+        Ok(())
     }
 
     fn read_towards(&mut self, at: usize, end: u64) -> Result<(), ClusterError> {
@@ -137,11 +144,11 @@ impl Source {
         ClusterError::Replaced { topic: partition.name.clone(), partition: partition.partition as i32, how }
     }
 
-    fn stalled(&self, ends: &[u64]) -> ClusterError {
-        let behind = ends.iter().enumerate().find(|(at, end)| self.gathered.next(*at) < **end);
+    fn stalled(&self, ends: &[(usize, u64)]) -> ClusterError {
+        let behind = ends.iter().find(|(at, end)| self.gathered.next(*at) < *end);
         let place = behind.map_or(String::new(), |(at, end)| {
-            let partition = &self.layout.partitions[at];
-            format!("{}/{} stands at offset {} before {end}", partition.name, partition.partition, self.gathered.next(at))
+            let partition = &self.layout.partitions[*at];
+            format!("{}/{} stands at offset {} before {end}", partition.name, partition.partition, self.gathered.next(*at))
         });
         let last = self.last_error.take().unwrap_or_else(|| "a transaction may be open there".into());
         ClusterError::Call { attempt: "read the log to its end", cause: format!("{place}, and nothing came for {STALL:?}: {last}") }

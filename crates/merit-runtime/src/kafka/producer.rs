@@ -213,10 +213,13 @@ impl Producer {
     pub(super) fn delivered(&self, patience: Duration) -> Result<Vec<u64>, Refused> {
         let producer = self.producer()?;
         let begun = Instant::now();
-        loop {
+        let mut left = producer.in_flight_count();
+        while left > 0 {
+            // One call serves what came of one partition.
             producer.poll(Duration::ZERO);
-            if producer.in_flight_count() == 0 {
-                break;
+            let before = std::mem::replace(&mut left, producer.in_flight_count());
+            if left < before {
+                continue;
             }
             if begun.elapsed() >= patience {
                 producer.context().forbidden.error("write").map_or(Ok(()), end)?;

@@ -196,7 +196,7 @@ fn leaves_cut_off_the_end_are_missed() {
 
 /// What a copy of a log shows whose tasks were at work: how many leaves are open, else the rule that it breaks. The sealer had processed
 /// `sealed` of its inputs before it, and all tasks went on meanwhile.
-fn copied(records: &Records, sealed: u64) -> Result<(u64, u64), String> {
+fn copied(records: &Records, sealed: u64) -> Result<[u64; 3], String> {
     let (directory, layout) = (tempfile::tempdir().expect("a directory"), layout());
     let store = Store::open(directory.path(), Sync::System).expect("opened");
     store.mirror(&Mirrored { cluster: "c".into(), application: "a".into() }, &layout).expect("an empty log");
@@ -209,7 +209,7 @@ fn copied(records: &Records, sealed: u64) -> Result<(u64, u64), String> {
     };
     let meta = vec![Processed(layout.tasks.iter().map(span).collect()).row(&layout)];
     store.commit(&mut Commit { meta, ..Commit::default() }, &layout.partitions).expect("written");
-    let verified = verify(&store, &layout, Vec::new(), |_| {}).map(|verified| (verified.open.unsealed, verified.open.unsigned));
+    let verified = verify(&store, &layout, Vec::new(), |_| {}).map(|Verified { open, .. }| [open.unsealed, open.unsigned, open.lacking]);
     verified.map_err(|broken| match broken {
         Broken::Fault(fault) => fault.rule.name.to_string(),
         Broken::Store(error) => error.to_string(),
@@ -231,7 +231,7 @@ fn cut(records: &mut Records, sealed: usize) -> u64 {
 fn a_copy_of_a_log_that_grows_is_verified_up_to_what_the_sealer_had_read() {
     let mut records = good();
     let sealed = cut(&mut records, 6);
-    assert_eq!(copied(&records, sealed), Ok((6, 0)));
+    assert_eq!(copied(&records, sealed), Ok([6, 0, 0]));
     // The sealer had read one more, so its leaf was there.
     assert_eq!(copied(&records, sealed + 1), Err("leaf_missing".into()));
     assert_eq!(verified(&records, Vec::new()).map(|verified| verified.chains), Err("leaf_missing".into()));
@@ -247,6 +247,28 @@ fn a_copy_of_a_log_that_grows_is_verified_up_to_what_the_sealer_had_read() {
         change(&mut records[intake]);
         assert_eq!(copied(&records, sealed), Err(rule.to_string()), "{name}");
     }
+}
+
+#[test]
+fn a_copy_takes_proofs_first_and_what_waits_for_the_sealer_last() {
+    let layout = layout();
+    let [others, leaves] = layout.in_order_of_proof();
+    assert_eq!(leaves, [layout.find("audit.intake", 0).expect("a topic")]);
+    assert_eq!(others.first().copied(), layout.find("audit", 0));
+    assert_eq!(others.len() + leaves.len(), layout.partitions.len());
+}
+
+#[test]
+fn a_log_that_is_no_copy_waits_for_nothing_whatever_its_rows_say() {
+    let mut records = good();
+    let sealed = cut(&mut records, 6);
+    let (directory, layout) = (tempfile::tempdir().expect("a directory"), layout());
+    let store = write(&records, directory.path());
+    let span = Span { from: Some(sealed.min(1)), to: None };
+    let meta = vec![Processed(vec![span; layout.tasks.len()]).row(&layout)];
+    store.commit(&mut Commit { meta, ..Commit::default() }, &layout.partitions).expect("written");
+    let broken = verify(&store, &layout, Vec::new(), |_| {}).map(|verified| verified.chains);
+    assert!(matches!(broken, Err(Broken::Fault(fault)) if fault.rule.name == "leaf_missing"));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(super) struct Verified {
     /// Leaves by record type.
     pub(super) leaves: BTreeMap<&'static str, u64>,
     pub(super) open: Open,
+    /// The log that it is a copy of.
+    pub(super) copy_of: Option<String>,
     /// Parents that have no leaf of their own and were found in topics.
     pub(super) parents: usize,
     pub(super) tasks: Vec<Covered>,
@@ -56,8 +58,10 @@ pub(super) struct Pruned {
 pub(super) struct Open {
     /// Leaves that the sealer had not read.
     pub(super) unsealed: u64,
-    /// Leaves, sealed or not, that no signature in the copy covers.
+    /// Of those and the sealer's own, leaves that no signature in the copy covers.
     pub(super) unsigned: u64,
+    /// Leaves that the sealer had not read, whose record is not in the copy.
+    pub(super) lacking: u64,
 }
 
 /// How much of what a task read and published its seals cover.
@@ -113,6 +117,7 @@ struct Verification<'s> {
     outputs: Vec<Outputs<'s>>,
     intake: Cursor<'s>,
     processed: Processed,
+    open: Open,
     leaves: BTreeMap<&'static str, u64>,
     signatures: u64,
     pruned: Pruned,
@@ -148,6 +153,7 @@ impl<'s> Verification<'s> {
         let intake = layout.find(INTAKE, 0).ok_or_else(|| fault(INTAKE, 0, 0, rule::ORIGIN, "the topology has no topic of that name"))?;
         Ok(Verification {
             processed: Processed::of(store, layout)?,
+            open: Open::default(),
             chains: streams.lineages.iter().enumerate().flat_map(in_lineage).collect(),
             types: Kind::ALL.iter().map(|kind| (leaf_type(*kind).to_string(), *kind)).collect(),
             inputs: layout.tasks.iter().map(input).collect(),
@@ -179,29 +185,31 @@ impl<'s> Verification<'s> {
         self.follow(index, envelope, of, kind, sealed.payload, false)
     }
 
-    /// What is left for the sealer: leaves that it need not have read yet, verified as it will find them. Gives their number.
+    /// What is left for the sealer: leaves that it need not have read yet, verified as it will find them.
     ///
-    /// A copy's ends are taken of the audit log first and of this topic last, so each decision in it has its leaf here, while the record
-    /// of a leaf may lie behind the copy.
-    fn unsealed(&mut self, end: u64) -> Result<u64, Broken> {
+    /// A copy has a leaf for each decision in it, while the record of a leaf may lie behind the copy
+    /// ([`Layout::in_order_of_proof`]).
+    fn unsealed(&mut self, end: u64) -> Result<(), Broken> {
         let intake = self.layout.find(INTAKE, 0);
-        let (processed, mut index) = (intake.map_or(u64::MAX, |at| self.processed_of(at)), end);
-        loop {
-            let owned = |(offset, left): (u64, AuditLeaf<'_>)| {
-                (offset, left.stream.to_owned(), left.sequence, left.leaf.to_vec(), left.payload.map(<[u8]>::to_vec))
-            };
-            let Some((offset, stream, sequence, leaf, payload)) = next_intake(&mut self.intake, |left| left.map(owned))? else {
-                return Ok(index - end);
-            };
+        let processed = intake.and_then(|at| self.processed_of(at)).unwrap_or(u64::MAX);
+        let owned = |(offset, left): (u64, AuditLeaf<'_>)| {
+            (offset, left.stream.to_owned(), left.sequence, left.leaf.to_vec(), left.payload.map(<[u8]>::to_vec))
+        };
+        while let Some((offset, stream, sequence, leaf, payload)) = next_intake(&mut self.intake, |left| left.map(owned))? {
+            let index = end + self.open.unsealed;
             if offset < processed {
                 return Err(fault(&stream, sequence, end, rule::LEAF_MISSING, format!("a leaf of {INTAKE} is not in the audit log")));
             }
             let leaf = self.verifier.leaf(index, &leaf, payload.as_deref())?;
             self.signatures += leaf.signatures().len() as u64;
+            if (&*leaf.envelope.stream, leaf.envelope.sequence) != (&*stream, sequence) {
+                return Err(leaf_fault(index, &leaf.envelope, rule::INTAKE, format!("it stands under sequence {sequence} of {stream}")));
+            }
             let (of, kind) = self.place(index, &leaf.envelope)?;
             self.follow(index, &leaf.envelope, of, kind, payload.as_deref(), true)?;
-            index += 1;
+            self.open.unsealed += 1;
         }
+        Ok(())
     }
 
     /// Task and lineage of a leaf's chain, and its type.
@@ -281,8 +289,12 @@ impl<'s> Verification<'s> {
                 Some(_) | None => (None, false),
             },
         };
-        if record.is_none() && (may_lack || is_open) {
-            self.pruned.leaves += u64::from(may_lack);
+        if record.is_none() && may_lack {
+            self.pruned.leaves += 1;
+            return Ok(());
+        }
+        if record.is_none() && is_open {
+            self.open.lacking += 1;
             return Ok(());
         }
         let Some(record) = record else {
@@ -335,13 +347,25 @@ impl<'s> Verification<'s> {
     fn finish(mut self, genesis: Genesis, key_from_log: bool) -> Result<Verified, Broken> {
         let end = self.leaves.values().sum();
         let parents = self.verifier.unresolved();
-        let unsealed = self.unsealed(end)?;
-        let at_work: Vec<bool> = (0..self.layout.tasks.len()).map(|task| self.is_at_work(task)).collect();
-        let unsigned = self.verifier.forget_unsigned(|chain| self.chains.get(chain).is_some_and(|(task, _)| at_work[*task]));
+        self.unsealed(end)?;
+        // A batch is signed at its end. All of a batch is in the intake before the sealer reads some of it; the sealer's own is in the
+        // audit log alone.
+        let sealer = self.layout.find(INTAKE, 0).and_then(|at| self.layout.partitions[at].reader);
+        let open_from: Vec<u64> = (0..self.layout.tasks.len())
+            .map(|task| match self.is_at_work(task) {
+                true if Some(task) == sealer => 0,
+                true => end,
+                false => u64::MAX,
+            })
+            .collect();
+        self.open.unsigned =
+            self.verifier.forget_unsigned(|chain| self.chains.get(chain).map_or(u64::MAX, |(task, _)| open_from[*task]))?;
         for outputs in &mut self.outputs {
             outputs.pass(end, u64::MAX)?;
         }
-        if let Some((partition, offset)) = self.census.epochs.iter().find(|(partition, offset)| *offset < self.processed_of(*partition)) {
+        if let Some((partition, offset)) =
+            self.census.epochs.iter().find(|(partition, offset)| *offset < self.processed_of(*partition).unwrap_or(0))
+        {
             let partition = &self.layout.partitions[*partition];
             let place = format!("{}/{}", partition.name, partition.partition);
             return Err(fault(&place, *offset, end, rule::LEAF_MISSING, "a ConfigEpoch has no leaf"));
@@ -364,18 +388,21 @@ impl<'s> Verification<'s> {
             chains: verified.chains.len(),
             signatures: self.signatures,
             leaves: self.leaves,
-            open: Open { unsealed, unsigned },
+            open: self.open,
+            copy_of: self.store.mirrored().map(ToString::to_string),
             parents: parents.len(),
             tasks,
             pruned: self.pruned,
         })
     }
 
-    /// Before which offset all of a partition was processed, and what it led to is in the log. A log that is no copy is written by whole
-    /// commits, so nothing in it waits.
-    fn processed_of(&self, partition: usize) -> u64 {
-        let from = self.layout.partitions[partition].reader.and_then(|task| self.processed.0[task].from);
-        from.unwrap_or(if self.store.mirrored().is_some() { 0 } else { u64::MAX })
+    /// Before which offset all of a partition was processed, and what it led to is in the log; none where a copy does not know. A log that
+    /// is no copy is written by whole commits, so nothing in it waits.
+    fn processed_of(&self, partition: usize) -> Option<u64> {
+        match self.store.mirrored() {
+            None => Some(u64::MAX),
+            Some(_) => self.layout.partitions[partition].reader.and_then(|task| self.processed.0[task].from),
+        }
     }
 
     /// Whether a task may have been at work while the log was copied.
