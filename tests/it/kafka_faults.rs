@@ -150,8 +150,8 @@ fn load(application: &Application, random: &mut Random, round: u64) -> Vec<Sent>
     load
 }
 
-#[expect(clippy::print_stdout, reason = "what was found at first is for a person to see")]
 /// Each report is scored or late, once; every decision is signed and chained; and what each task wrote is what it computes again.
+#[expect(clippy::print_stdout, reason = "what was found at first is for a person to see")]
 fn check(application: &Application, exported: &Directory, reports: u64) {
     application.export_into(exported);
     let first = exported.call(["audit", "verify"]).run();
