@@ -48,10 +48,7 @@ impl Audit {
         let start = Instant::now();
         let verified = verify::verify(&store, &layout, keys, |done| out.progress(done));
         out.progress("");
-        let verified = verified.map_err(|broken| match broken {
-            Broken::Fault(fault) if is_unfinished(&store, &layout) => Failure::new(code::COPY_UNFINISHED, fault.to_string()),
-            broken => failure(broken),
-        })?;
+        let verified = verified.map_err(|broken| failure_in(&store, &layout, broken))?;
         let seconds = start.elapsed().as_secs_f64();
         if out.json { out.line(as_json(&verified, seconds).to_string()) } else { print(&verified, seconds, out) }
     }
@@ -63,10 +60,14 @@ pub(crate) fn leaves(store: &Store, layout: &Layout, out: &mut Output) -> Result
     Ok(verified.leaves.values().sum())
 }
 
-/// Whether a copy was left before its end, or goes on: so it may lack what the cluster holds.
-fn is_unfinished(store: &Store, layout: &Layout) -> bool {
+/// A copy that was left before its end, or goes on, may lack what the cluster holds.
+fn failure_in(store: &Store, layout: &Layout, broken: Broken) -> Failure {
     let cut = |span: &Span| span.from.is_some() && span.to.is_none();
-    store.mirrored().is_some() && Processed::of(store, layout).is_ok_and(|processed| processed.0.iter().any(cut))
+    let is_unfinished = store.mirrored().is_some() && Processed::of(store, layout).is_ok_and(|processed| processed.0.iter().any(cut));
+    match broken {
+        Broken::Fault(fault) if is_unfinished => Failure::new(code::COPY_UNFINISHED, fault.to_string()),
+        broken => failure(broken),
+    }
 }
 
 fn failure(broken: Broken) -> Failure {

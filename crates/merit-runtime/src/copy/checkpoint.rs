@@ -91,8 +91,8 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
         Ok(())
     }
 
-    /// Goes on with the checkpoint that is being written, for its calls behind a batch or until one has to be made again. Where the changelog fails,
-    /// the task is taken over again from what is there; where the disk does, it gets these rows with the next checkpoint.
+    /// Goes on with the checkpoint that is being written, for its calls behind a batch or until one has to be made again. Where the
+    /// changelog fails, the task is taken over again from what is there; where the disk does, it gets these rows with the next checkpoint.
     pub(super) async fn go_on_saving(&mut self) -> Result<(), Stop> {
         let Some(saving) = &mut self.saving else { return Ok(()) };
         let mut called = 0;

@@ -213,7 +213,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
         let batch = self.transform().await?;
         let is_at_rest = batch.positions.is_empty();
         if !is_at_rest {
-            self.commit(&of, batch).await?;
+            self.commit(batch).await?;
         }
         if let Some(task) = self.due(is_at_rest && self.saving.is_none()) {
             // Where the tails have grown as long as they may meanwhile, the batches wait.
@@ -273,8 +273,8 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     }
 
     /// Commits a batch, or gives up the tasks that computed it: they are taken over again from what is committed.
-    async fn commit(&mut self, of: &Membership, batch: Batch) -> Result<(), Stop> {
-        let offsets = match self.transact(of, &batch).await {
+    async fn commit(&mut self, batch: Batch) -> Result<(), Stop> {
+        let offsets = match self.transact(&batch).await {
             Ok(offsets) => offsets,
             Err(refused) => {
                 match refused {
@@ -296,7 +296,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     }
 
     /// Gives the offset of each record.
-    async fn transact(&self, of: &Membership, batch: &Batch) -> Result<Vec<u64>, Refused> {
+    async fn transact(&self, batch: &Batch) -> Result<Vec<u64>, Refused> {
         let (role, outputs) = (Role::Outputs, &batch.outputs);
         self.place.ask(Step::Begin, |transport| transport.begin(role)).await?;
         for some in outputs.records().chunks(SENT_AT_ONCE) {
@@ -323,7 +323,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
         }
         let delivered = self.place.ask(Step::Deliver, |transport| transport.delivered(role)).await?;
         let offsets = batch.positions.iter().map(|(task, position)| (self.input(*task), *position)).collect();
-        self.place.ask(Step::SendOffsets, |transport| transport.send_offsets(role, of, &offsets)).await?;
+        self.place.ask(Step::SendOffsets, |transport| transport.send_offsets(role, &self.place.heard.borrow(), &offsets)).await?;
         self.place.ask(Step::Commit, |transport| transport.end(role, true)).await?;
         Ok(delivered)
     }

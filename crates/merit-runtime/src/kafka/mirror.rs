@@ -75,8 +75,7 @@ impl Source {
 
     /// Copies all that the log holds as it is called. `progress` is told how many offsets were passed, and of how many.
     pub(super) fn catch_up(&mut self, write: Write<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(), RuntimeError> {
-        // Until it is at an end, it is cut where nobody knows.
-        self.processed.0.iter_mut().for_each(|span| span.to = None);
+        self.go_on();
         // Asked for before the ends: what these inputs led to lies before them.
         let from = self.group.processed(&self.inputs)?;
         for partitions in self.layout.in_order_of_proof() {
@@ -86,6 +85,11 @@ impl Source {
         let to = self.group.processed(&self.inputs)?;
         self.processed = Processed(from.into_iter().zip(to).map(|(from, to)| Span { from, to }).collect());
         self.write(write)
+    }
+
+    /// The copy is at no end from here: it is cut where nobody knows.
+    fn go_on(&mut self) {
+        self.processed.0.iter_mut().for_each(|span| span.to = None);
     }
 
     /// Reads partitions to the ends that they have now.
@@ -249,8 +253,7 @@ impl Mirror {
         if source.gathered.bytes == 0 {
             return Ok(None);
         }
-        // The log goes on from here, and so do the tasks.
-        source.processed.0.iter_mut().for_each(|span| span.to = None);
+        source.go_on();
         let (layout, begun) = (Arc::clone(&source.layout), Instant::now());
         let mut written = Batches::new();
         source.write(&mut |batches, meta| {

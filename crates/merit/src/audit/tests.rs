@@ -1,6 +1,6 @@
 use super::reading::Broken;
 use super::verify::{Verified, verify};
-use super::{failure, keys};
+use super::{failure, failure_in, keys};
 use crate::decisions::Record;
 use crate::{registry, session};
 use merit_audit::Signer;
@@ -194,9 +194,9 @@ fn leaves_cut_off_the_end_are_missed() {
     assert_eq!(verified(&records, Vec::new()).map(|verified| verified.chains), Err("leaf_missing".into()));
 }
 
-/// What a copy of a log shows whose tasks were at work: how many leaves are open, else the rule that it breaks. The sealer had processed
-/// `sealed` of its inputs before it, and all tasks went on meanwhile.
-fn copied(records: &Records, sealed: u64) -> Result<[u64; 3], String> {
+/// A copy of a log whose tasks were at work, and what it shows. The sealer had processed `sealed` of its inputs before it, and the
+/// tasks went on by `more` meanwhile, if that is known.
+fn copy(records: &Records, sealed: u64, more: Option<u64>) -> (tempfile::TempDir, Store, Result<Verified, Broken>) {
     let (directory, layout) = (tempfile::tempdir().expect("a directory"), layout());
     let store = Store::open(directory.path(), Sync::System).expect("opened");
     store.mirror(&Mirrored { cluster: "c".into(), application: "a".into() }, &layout).expect("an empty log");
@@ -205,15 +205,32 @@ fn copied(records: &Records, sealed: u64) -> Result<[u64; 3], String> {
     let span = |task: &TaskLayout| {
         let end = records[task.input].len() as u64;
         let from = if layout.find("audit.intake", 0) == Some(task.input) { sealed } else { end };
-        Span { from: Some(from), to: Some(end + 1) }
+        Span { from: Some(from), to: more.map(|more| end + more) }
     };
     let meta = vec![Processed(layout.tasks.iter().map(span).collect()).row(&layout)];
     store.commit(&mut Commit { meta, ..Commit::default() }, &layout.partitions).expect("written");
-    let verified = verify(&store, &layout, Vec::new(), |_| {}).map(|Verified { open, .. }| [open.unsealed, open.unsigned, open.lacking]);
-    verified.map_err(|broken| match broken {
+    let verified = verify(&store, &layout, Vec::new(), |_| {});
+    (directory, store, verified)
+}
+
+/// How many leaves are open at its end, else the rule that it breaks.
+fn copied(records: &Records, sealed: u64) -> Result<[u64; 3], String> {
+    let (_directory, _, verified) = copy(records, sealed, Some(1));
+    verified.map(|Verified { open, .. }| [open.unsealed, open.unsigned, open.lacking]).map_err(|broken| match broken {
         Broken::Fault(fault) => fault.rule.name.to_string(),
         Broken::Store(error) => error.to_string(),
     })
+}
+
+#[test]
+fn what_a_copy_lacks_is_a_fault_only_where_it_was_brought_to_an_end() {
+    let mut records = good();
+    let sealed = cut(&mut records, 6);
+    for (more, code) in [(Some(1), "audit_fault"), (None, "copy_unfinished")] {
+        let (_directory, store, verified) = copy(&records, sealed + 1, more);
+        let broken = verified.map(|verified| verified.chains).expect_err("a leaf that was sealed is missing");
+        assert_eq!(failure_in(&store, &layout(), broken).code.name, code);
+    }
 }
 
 /// Cuts sealed leaves off the end, those of the sealer itself among them; gives how many leaves it then had sealed.

@@ -116,6 +116,8 @@ struct Verification<'s> {
     inputs: Vec<Inputs<'s>>,
     outputs: Vec<Outputs<'s>>,
     intake: Cursor<'s>,
+    /// The task that reads the intake.
+    sealer: Option<usize>,
     processed: Processed,
     open: Open,
     leaves: BTreeMap<&'static str, u64>,
@@ -152,6 +154,7 @@ impl<'s> Verification<'s> {
         };
         let intake = layout.find(INTAKE, 0).ok_or_else(|| fault(INTAKE, 0, 0, rule::ORIGIN, "the topology has no topic of that name"))?;
         Ok(Verification {
+            sealer: layout.partitions[intake].reader,
             processed: Processed::of(store, layout)?,
             open: Open::default(),
             chains: streams.lineages.iter().enumerate().flat_map(in_lineage).collect(),
@@ -190,8 +193,7 @@ impl<'s> Verification<'s> {
     /// A copy has a leaf for each decision in it, while the record of a leaf may lie behind the copy
     /// ([`Layout::in_order_of_proof`]).
     fn unsealed(&mut self, end: u64) -> Result<(), Broken> {
-        let intake = self.layout.find(INTAKE, 0);
-        let processed = intake.and_then(|at| self.processed_of(at)).unwrap_or(u64::MAX);
+        let processed = self.sealer.and_then(|task| self.processed_by(task)).unwrap_or(u64::MAX);
         let owned = |(offset, left): (u64, AuditLeaf<'_>)| {
             (offset, left.stream.to_owned(), left.sequence, left.leaf.to_vec(), left.payload.map(<[u8]>::to_vec))
         };
@@ -350,10 +352,9 @@ impl<'s> Verification<'s> {
         self.unsealed(end)?;
         // A batch is signed at its end. All of a batch is in the intake before the sealer reads some of it; the sealer's own is in the
         // audit log alone.
-        let sealer = self.layout.find(INTAKE, 0).and_then(|at| self.layout.partitions[at].reader);
         let open_from: Vec<u64> = (0..self.layout.tasks.len())
             .map(|task| match self.is_at_work(task) {
-                true if Some(task) == sealer => 0,
+                true if Some(task) == self.sealer => 0,
                 true => end,
                 false => u64::MAX,
             })
@@ -363,9 +364,8 @@ impl<'s> Verification<'s> {
         for outputs in &mut self.outputs {
             outputs.pass(end, u64::MAX)?;
         }
-        if let Some((partition, offset)) =
-            self.census.epochs.iter().find(|(partition, offset)| *offset < self.processed_of(*partition).unwrap_or(0))
-        {
+        let processed = |partition: usize| self.layout.partitions[partition].reader.and_then(|task| self.processed_by(task)).unwrap_or(0);
+        if let Some((partition, offset)) = self.census.epochs.iter().find(|(partition, offset)| *offset < processed(*partition)) {
             let partition = &self.layout.partitions[*partition];
             let place = format!("{}/{}", partition.name, partition.partition);
             return Err(fault(&place, *offset, end, rule::LEAF_MISSING, "a ConfigEpoch has no leaf"));
@@ -396,13 +396,10 @@ impl<'s> Verification<'s> {
         })
     }
 
-    /// Before which offset all of a partition was processed, and what it led to is in the log; none where a copy does not know. A log that
-    /// is no copy is written by whole commits, so nothing in it waits.
-    fn processed_of(&self, partition: usize) -> Option<u64> {
-        match self.store.mirrored() {
-            None => Some(u64::MAX),
-            Some(_) => self.layout.partitions[partition].reader.and_then(|task| self.processed.0[task].from),
-        }
+    /// Before which offset a task had processed all of its input, with what it led to in the log; none where a copy does not know. A log
+    /// that is no copy is written by whole commits, so nothing in it waits.
+    fn processed_by(&self, task: usize) -> Option<u64> {
+        self.store.mirrored().map_or(Some(u64::MAX), |_| self.processed.0[task].from)
     }
 
     /// Whether a task may have been at work while the log was copied.
