@@ -206,7 +206,7 @@ EOF
 }
 
 settings() {
-    local copies=$((brokers == 1 ? 1 : 3)) in_sync=$((brokers == 1 ? 1 : 2)) missed_within=$((brokers == 1 ? 60000 : 3000))
+    local copies=$((brokers == 1 ? 1 : 3)) in_sync=$((brokers == 1 ? 1 : 2)) missed_within=$((brokers == 1 ? 20000 : 3000))
     cat <<EOF
 process.roles=broker,controller
 node.id=$1
@@ -229,6 +229,8 @@ log.retention.ms=-1
 # One of several that was killed is missed after 3 s, not after 9. One that is alone is missed by none, and where it missed itself it
 # would tell its clients that there is no broker.
 broker.session.timeout.ms=$missed_within
+# One that was killed is let in again once it was missed. It gives up after 60 s by default; this script gives up later.
+initial.broker.registration.timeout.ms=$((ready_within * 1000))
 broker.heartbeat.interval.ms=500
 # 128 MiB by default, more than a small heap has to spare; 32 MiB are 1.2 million keys a pass.
 log.cleaner.dedupe.buffer.size=33554432

@@ -11,10 +11,11 @@ use merit_runtime::frame::Frame;
 use merit_runtime::kafka::commands::Commands;
 use merit_runtime::kafka::reader::{LastError, Reader};
 use merit_runtime::kafka::topics::Topics;
-use merit_runtime::kafka::{Access, Cluster, ClusterError};
+use merit_runtime::kafka::{Access, Cluster, ClusterError, Role, wire};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::Store;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
@@ -208,13 +209,25 @@ impl Application {
         Sent { partition, key: agent, kind: Kind::EvalReport as u32, time: received_at, payload }
     }
 
-    /// Sends many records to a cluster where nothing fails.
+    /// Sends many records to a cluster where nothing fails: each once and in this order, however long it takes.
     pub fn fill(&self, records: impl Iterator<Item = Sent>) {
-        let mut commands = Commands::new(&self.cluster, &self.topics).expect("a producer");
+        let mut config = self.cluster.config(Role::Restore);
+        let producer: BaseProducer = config.set("message.timeout.ms", HANG.as_millis().to_string()).create().expect("a producer");
+        let (begun, mut writer) = (Instant::now(), wire::Writer::default());
         for sent in records {
-            commands.send(sent.partition, &sent.frame()).expect("the broker takes it");
+            let (value, headers) = writer.write(&sent.frame(), self.topics.schema(sent.partition, sent.kind));
+            let (topic, partition) = self.topics.place(sent.partition);
+            let record = BaseRecord::to(topic).partition(partition).key(&sent.key).payload(value).headers(headers);
+            let mut record = Some(record.timestamp(wire::timestamp(sent.time)));
+            while let Some(waiting) = record.take() {
+                if let Err((error, back)) = producer.send(waiting) {
+                    assert!(begun.elapsed() < HANG, "the broker takes no records: {error}");
+                    producer.poll(Duration::from_millis(1));
+                    record = Some(back);
+                }
+            }
         }
-        commands.flush(HANG).expect("all arrives");
+        producer.flush(HANG).expect("all arrives");
     }
 
     /// A Tick for every partition of reports and for the ledger.

@@ -52,7 +52,7 @@ fn computed_alike(embedded: &Directory, profile: Profile) -> BTreeSet<Kind> {
     let kafka = Kafka::start(1);
     let application = Application::begin(&kafka, Directory::new(profile));
     let copies = ["a", "b"].map(|name| application.copy(name));
-    application.send(&application.inputs(embedded), Duration::ZERO);
+    application.fill(application.inputs(embedded).into_iter());
     application.wait_drained();
     copies.into_iter().for_each(|copy| drop(copy.stop()));
     let exported = application.export();

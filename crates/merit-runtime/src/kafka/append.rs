@@ -8,14 +8,14 @@ use super::wire::{Writer, timestamp};
 use crate::Input;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a call is made again that Kafka asks to make again.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A transaction of `merit topology apply`; dropped uncommitted it leaves nothing.
 pub struct Append {
@@ -98,9 +98,15 @@ impl Drop for Append {
 fn again(attempt: &'static str, id: &str, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), ClusterError> {
     let begun = Instant::now();
     loop {
-        match call() {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() && begun.elapsed() < LIMIT => {}
-            done => return done.map_err(ClusterError::call_on(attempt, id)),
+        let done = call();
+        // A commit waits for its records first, which is told as a flush.
+        let asked_again = match &done {
+            Err(KafkaError::Transaction(error)) => error.is_retriable(),
+            Err(KafkaError::Flush(code)) => *code == RDKafkaErrorCode::OperationTimedOut,
+            _ => false,
+        };
+        if !asked_again || begun.elapsed() >= LIMIT {
+            return done.map_err(ClusterError::call_on(attempt, id));
         }
     }
 }
