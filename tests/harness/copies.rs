@@ -326,6 +326,9 @@ impl Application {
     }
 }
 
+/// Offsets before an end that may hold no record.
+const FAR: u64 = 4_096;
+
 /// How far a group has come, seen from outside.
 struct Look<'a> {
     application: &'a Application,
@@ -347,12 +350,17 @@ impl Look<'_> {
                 _ => 0,
             };
             let Ok(end) = reader.end(task.input) else { return Some("a broker".into()) };
+            let left = Some(format!("{topic}/{partition} from {from} to {end}"));
+            // So many are not all markers of transactions; reading them would slow down what is waited for.
+            if end.saturating_sub(from) > FAR {
+                return left;
+            }
             let begun = Instant::now();
             while from < end {
                 let mut records = 0;
                 let read = reader.read(task.input, from, end, 1_000, |_, _| records += 1);
                 if records > 0 || begun.elapsed() > Duration::from_secs(5) || read.is_err() {
-                    return Some(format!("{topic}/{partition} from {from} to {end}"));
+                    return left;
                 }
                 from = read.ok().flatten().unwrap_or(from);
                 std::thread::sleep(Duration::from_millis(2));

@@ -5,10 +5,11 @@
 
 use crate::RuntimeError;
 use crate::store::failed;
+use foldhash::HashMap;
 use rocksdb::{DB, IteratorMode, Options, PrefixRange, ReadOptions, WriteBatch, WriteOptions};
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Which way rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +20,119 @@ pub enum Direction {
     Reverse,
 }
 
+/// What becomes of a row.
+#[derive(Debug)]
+enum Change {
+    /// It comes to be; the database has none of that key.
+    New(Vec<u8>),
+    /// It is this from now on.
+    Set(Vec<u8>),
+    /// It goes.
+    Gone,
+}
+
+impl Change {
+    fn row(&self) -> Option<&[u8]> {
+        match self {
+            Change::New(row) | Change::Set(row) => Some(row),
+            Change::Gone => None,
+        }
+    }
+}
+
+/// Bytes of a row that is kept, beside those of its key and itself, about.
+const BESIDE: usize = 96;
+
+/// Changes that are kept back before they are written, so that a row that changes often is written once: so many may have to be folded
+/// again after a crash, beside what the database had in memory.
+const KEPT_CHANGES: usize = 200_000;
+
+/// Bytes of them.
+const KEPT_BYTES: usize = 16 << 20;
+
+/// Changes that are read as if they were written.
+#[derive(Debug, Default)]
+struct Kept {
+    changes: HashMap<Vec<u8>, Change>,
+    bytes: usize,
+    /// How many were made of them.
+    count: usize,
+}
+
+impl Kept {
+    /// Sets a row; `is_new` where the caller knows that there is none.
+    fn set(&mut self, key: &[u8], row: &[u8], is_new: bool) {
+        self.count += 1;
+        match self.changes.get_mut(key) {
+            Some(Change::New(kept) | Change::Set(kept)) => {
+                self.bytes = self.bytes + row.len() - kept.len();
+                kept.clear();
+                kept.extend_from_slice(row);
+            }
+            Some(change @ Change::Gone) => {
+                self.bytes += row.len();
+                *change = Change::Set(row.into());
+            }
+            None => {
+                self.bytes += BESIDE + key.len() + row.len();
+                self.changes.insert(key.into(), if is_new { Change::New(row.into()) } else { Change::Set(row.into()) });
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.count += 1;
+        match self.changes.get_mut(key) {
+            Some(Change::New(row)) => {
+                self.bytes -= BESIDE + key.len() + row.len();
+                self.changes.remove(key);
+            }
+            Some(change) => {
+                self.bytes -= change.row().map_or(0, <[u8]>::len);
+                *change = Change::Gone;
+            }
+            None => {
+                self.bytes += BESIDE + key.len();
+                self.changes.insert(key.into(), Change::Gone);
+            }
+        }
+    }
+}
+
+/// Rows that change together; readers wait meanwhile.
+pub struct Changes<'t> {
+    tables: &'t Tables,
+    kept: MutexGuard<'t, Kept>,
+}
+
+impl Changes<'_> {
+    /// A row, as it will be.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
+        self.tables.read(&self.kept, key)
+    }
+
+    /// Sets a row.
+    pub fn put(&mut self, key: &[u8], row: &[u8]) {
+        self.kept.set(key, row, false);
+    }
+
+    /// Sets a row where none of that key is: one that goes again before it was written costs nothing more.
+    pub fn add(&mut self, key: &[u8], row: &[u8]) {
+        self.kept.set(key, row, true);
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, key: &[u8]) {
+        self.kept.remove(key);
+    }
+}
+
 /// Rows by key.
 pub struct Tables {
     db: DB,
     write: WriteOptions,
+    kept: Mutex<Kept>,
 }
-
-/// Rows that change together; none deletes.
-pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 impl Tables {
     /// Opens the tables of a directory, made where there are none. One whose files are damaged is refused.
@@ -41,12 +147,19 @@ impl Tables {
         options.set_compression_type(rocksdb::DBCompressionType::Lz4);
         let mut write = WriteOptions::default();
         write.disable_wal(true);
-        Ok(Tables { db: DB::open(&options, path).map_err(failed("open the tables of"))?, write })
+        Ok(Tables { db: DB::open(&options, path).map_err(failed("open the tables of"))?, write, kept: Mutex::default() })
     }
 
     /// A row.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
-        self.db.get(key).map_err(failed("read the tables of"))
+        self.read(&self.kept(), key)
+    }
+
+    fn read(&self, kept: &Kept, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
+        match kept.changes.get(key) {
+            Some(change) => Ok(change.row().map(<[u8]>::to_vec)),
+            None => self.db.get(key).map_err(failed("read the tables of")),
+        }
     }
 
     /// Rows whose keys begin with a prefix, from a key on where one is given, until `each` breaks off: it is given what is behind
@@ -64,6 +177,8 @@ impl Tables {
             (Direction::Reverse, None) => IteratorMode::End,
             (Direction::Reverse, Some(from)) => IteratorMode::From(from, rocksdb::Direction::Reverse),
         };
+        // Both in order would have to be merged: what is kept is written first.
+        self.store(&mut self.kept())?;
         let mut options = ReadOptions::default();
         options.set_iterate_range(PrefixRange(prefix));
         for row in self.db.iterator_opt(mode, options) {
@@ -75,20 +190,138 @@ impl Tables {
         Ok(())
     }
 
-    /// Writes rows, all or nothing.
-    pub fn write(&self, changes: &Changes) -> Result<(), RuntimeError> {
+    /// Changes rows, all of them or, where that fails, none: nothing of what was kept is left then. They are read from here on, and
+    /// come to the disk with others.
+    pub fn change(&self, work: impl FnOnce(&mut Changes<'_>) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+        let mut changes = Changes { tables: self, kept: self.kept() };
+        let changed = work(&mut changes);
+        let mut kept = changes.kept;
+        match changed {
+            Ok(()) if kept.count < KEPT_CHANGES && kept.bytes < KEPT_BYTES => Ok(()),
+            Ok(()) => self.store(&mut kept),
+            Err(error) => {
+                *kept = Kept::default();
+                Err(error)
+            }
+        }
+    }
+
+    /// Brings everything to the disk.
+    pub fn flush(&self) -> Result<(), RuntimeError> {
+        self.store(&mut self.kept())?;
+        self.db.flush().map_err(failed("write the tables of"))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is kept to the database.
+    fn store(&self, kept: &mut Kept) -> Result<(), RuntimeError> {
+        let mut rows: Vec<(Vec<u8>, Change)> = std::mem::take(kept).changes.into_iter().collect();
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut batch = WriteBatch::default();
-        for (key, value) in changes {
-            match value {
-                Some(value) => batch.put(key, value),
+        for (key, change) in rows {
+            match change.row() {
+                Some(row) => batch.put(key, row),
                 None => batch.delete(key),
             }
         }
         self.db.write_opt(batch, &self.write).map_err(failed("write the tables of"))
     }
+}
 
-    /// Brings everything to the disk.
-    pub fn flush(&self) -> Result<(), RuntimeError> {
-        self.db.flush().map_err(failed("write the tables of"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::chance::Chance;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn rows_are_read_as_they_were_set_whether_or_not_they_are_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tables = Tables::open(folder.path()).expect("new tables");
+        let (mut chance, mut model) = (Chance::new(1), BTreeMap::new());
+        for round in 0..2_000_u64 {
+            let changed = tables.change(|changes| {
+                for _ in 0..chance.below(8) {
+                    let key = vec![chance.below(12) as u8];
+                    match (chance.below(3), model.contains_key(&key)) {
+                        (0, _) => {
+                            model.remove(&key);
+                            changes.remove(&key);
+                            continue;
+                        }
+                        (1, false) => changes.add(&key, &round.to_be_bytes()),
+                        _ => changes.put(&key, &round.to_be_bytes()),
+                    }
+                    model.insert(key, round);
+                }
+                Ok(())
+            });
+            changed.expect("taken");
+            let key = vec![chance.below(12) as u8];
+            let found = tables.get(&key).expect("readable");
+            assert_eq!(found, model.get(&key).map(|row| row.to_be_bytes().to_vec()), "round {round}");
+            if chance.below(10) == 0 {
+                let mut rows = BTreeMap::new();
+                let each = |key: &[u8], row: &[u8]| {
+                    rows.insert(key.to_vec(), u64::from_be_bytes(row.try_into().expect("eight bytes")));
+                    ControlFlow::Continue(())
+                };
+                tables.under(&[], None, Direction::Forward, each).expect("readable");
+                assert_eq!(rows, model, "round {round}");
+            }
+            if chance.below(100) == 0 {
+                tables.flush().expect("written");
+                drop(tables);
+                tables = Tables::open(folder.path()).expect("the same tables");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_goes_unwritten_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tables = Tables::open(folder.path()).expect("new tables");
+        for number in 0..KEPT_CHANGES / 3 {
+            let changed = tables.change(|changes| {
+                changes.add(&number.to_be_bytes(), &[7]);
+                changes.put(&[0], &number.to_be_bytes());
+                changes.remove(&number.to_be_bytes());
+                Ok(())
+            });
+            changed.expect("taken");
+            assert_eq!(tables.kept().changes.len(), 1);
+        }
+        assert_eq!((tables.kept().bytes, tables.db.get([0]).expect("readable")), (BESIDE + 1 + 8, None));
+        tables
+            .change(|changes| {
+                (0..3).try_for_each(|_| {
+                    changes.put(&[0], &[1]);
+                    Ok(())
+                })
+            })
+            .expect("taken");
+        assert_eq!((tables.kept().bytes, tables.db.get([0]).expect("readable")), (0, Some(vec![1])));
+        let row = vec![0; KEPT_BYTES];
+        tables
+            .change(|changes| {
+                changes.put(&[1], &row);
+                Ok(())
+            })
+            .expect("taken");
+        assert_eq!((tables.kept().bytes, tables.db.get([1]).expect("readable")), (0, Some(row)));
+    }
+
+    #[test]
+    fn of_a_change_that_fails_nothing_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tables = Tables::open(folder.path()).expect("new tables");
+        let failed = tables.change(|changes| {
+            changes.put(&[0], &[1]);
+            Err(RuntimeError::Store { attempt: "fail", cause: String::new() })
+        });
+        assert!(failed.is_err() && tables.get(&[0]).expect("readable").is_none());
     }
 }

@@ -10,18 +10,18 @@ use merit_core::record::{
 use merit_core::{Datum, EventTime, List, Payload, Uuid};
 use merit_runtime::RuntimeError;
 
-pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
     Payload::decode(record.kind, record.frame.payload, |payload| apply(payload, rows)).unwrap_or(Ok(()))
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "every other record of the topic says nothing of an allocation or a pool")]
-fn apply(payload: Payload<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+fn apply(payload: Payload<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
     match payload {
         Payload::PoolDefined(defined) => {
             change_pool(rows, defined.pool, |pool| (pool.capacity, pool.state) = (defined.capacity, defined.state))
         }
         Payload::QuotaSet(set) => {
-            rows.put(Key::of(Table::Quota).name(set.pool).name(set.division_id).end(), &QuotaRow { nominal: set.nominal });
+            rows.put(&Key::of(Table::Quota).name(set.pool).name(set.division_id).end(), &QuotaRow { nominal: set.nominal });
             Ok(())
         }
         Payload::AllocationRequested(requested) => {
@@ -41,7 +41,7 @@ fn apply(payload: Payload<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> 
             let mut bytes = Vec::new();
             queued.put(&mut bytes);
             let (allocation_id, status, updated_at) = (None, RetrainStatus::Queued, queued.timestamp);
-            rows.put(job_key(queued.job_id), &JobRow { queued: &bytes, allocation_id, status, detail: "", updated_at });
+            rows.put(&job_key(queued.job_id), &JobRow { queued: &bytes, allocation_id, status, detail: "", updated_at });
             Ok(())
         }
         Payload::RetrainUpdated(updated) => update_job(updated, rows),
@@ -49,7 +49,7 @@ fn apply(payload: Payload<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> 
     }
 }
 
-fn open(requested: &AllocationRequested<'_>, rows: &mut Rows<'_>) {
+fn open(requested: &AllocationRequested<'_>, rows: &mut Rows<'_, '_>) {
     let &AllocationRequested { allocation_id, promotion_id, agent_id, division_id, pool, delta, reason, requested_by, timestamp, .. } =
         requested;
     let row = AllocationRow {
@@ -57,23 +57,23 @@ fn open(requested: &AllocationRequested<'_>, rows: &mut Rows<'_>) {
         delta: i64::try_from(delta).unwrap_or(i64::MAX),
         ..AllocationRow::new(agent_id, division_id, pool, reason, requested_by, timestamp)
     };
-    rows.put(allocation_key(allocation_id), &row);
-    rows.mark(Key::of(Table::AllocationTime).time(timestamp).id(allocation_id).end());
+    rows.put(&allocation_key(allocation_id), &row);
+    rows.mark(&Key::of(Table::AllocationTime).time(timestamp).id(allocation_id).end());
     if let Some(promotion) = promotion_id {
-        rows.put(Key::of(Table::AllocationOf).id(promotion).end(), &IdRow { id: allocation_id });
+        rows.put(&Key::of(Table::AllocationOf).id(promotion).end(), &IdRow { id: allocation_id });
     }
 }
 
 /// A preemption lives as an allocation does, and takes back instead of giving.
-fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
     let &AllocationPreempted { allocation_id, agent_id, division_id, pool, delta, reason, requested_by, timestamp, .. } = preempted;
     let row = AllocationRow {
         delta: i64::try_from(delta).map_or(i64::MIN, |delta| -delta),
         lifecycle: Lifecycle::Dispatched,
         ..AllocationRow::new(agent_id, division_id.unwrap_or_default(), pool, reason, requested_by, timestamp)
     };
-    rows.put(allocation_key(allocation_id), &row);
-    rows.mark(Key::of(Table::AllocationTime).time(timestamp).id(allocation_id).end());
+    rows.put(&allocation_key(allocation_id), &row);
+    rows.mark(&Key::of(Table::AllocationTime).time(timestamp).id(allocation_id).end());
     preempted.taken.iter().try_for_each(|part| {
         change(rows, &mut Vec::new(), part.allocation_id, |row| {
             let taken = row.taken + part.delta;
@@ -85,12 +85,12 @@ fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Rows<'_>) -> Result<(
     })
 }
 
-fn update_job(updated: &RetrainUpdated<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+fn update_job(updated: &RetrainUpdated<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
     let key = job_key(updated.job_id);
     let before = rows.get(&key)?;
     if let Some(row) = before.as_deref().and_then(JobRow::decode) {
         let &RetrainUpdated { allocation_id, status, detail, timestamp, .. } = updated;
-        rows.put(key, &JobRow { allocation_id: Some(allocation_id), status, detail, updated_at: timestamp.max(row.updated_at), ..row });
+        rows.put(&key, &JobRow { allocation_id: Some(allocation_id), status, detail, updated_at: timestamp.max(row.updated_at), ..row });
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ fn job_key(id: Uuid) -> Vec<u8> {
     Key::of(Table::Job).id(id).end()
 }
 
-fn pend(pended: &AllocationPended<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+fn pend(pended: &AllocationPended<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), pended.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Pending,
         updated_at: pended.timestamp,
@@ -110,7 +110,7 @@ fn pend(pended: &AllocationPended<'_>, rows: &mut Rows<'_>) -> Result<(), Runtim
     .map(drop)
 }
 
-fn approve(approved: &AllocationApproved<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+fn approve(approved: &AllocationApproved<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), approved.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Approved,
         updated_at: approved.timestamp,
@@ -122,7 +122,7 @@ fn approve(approved: &AllocationApproved<'_>, rows: &mut Rows<'_>) -> Result<(),
     change_pool(rows, approved.pool, |pool| pool.reserved += approved.delta)
 }
 
-fn applied_by(applied: &AllocationApplied<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+fn applied_by(applied: &AllocationApplied<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), applied.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Applied,
         updated_at: applied.timestamp,
@@ -136,7 +136,7 @@ fn applied_by(applied: &AllocationApplied<'_>, rows: &mut Rows<'_>) -> Result<()
     .map(drop)
 }
 
-fn confirm(confirmed: &AllocationConfirmed<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+fn confirm(confirmed: &AllocationConfirmed<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), confirmed.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Confirmed,
         updated_at: confirmed.timestamp,
@@ -149,7 +149,7 @@ fn confirm(confirmed: &AllocationConfirmed<'_>, rows: &mut Rows<'_>) -> Result<(
     })
 }
 
-fn reject(rejected: &AllocationRejected<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+fn reject(rejected: &AllocationRejected<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
     let was = change(rows, &mut Vec::new(), rejected.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Rejected,
         updated_at: rejected.timestamp,
@@ -167,7 +167,7 @@ fn reject(rejected: &AllocationRejected<'_>, rows: &mut Rows<'_>) -> Result<(), 
     }
 }
 
-fn release(released: &AllocationReleased<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+fn release(released: &AllocationReleased<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), released.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Released,
         updated_at: released.timestamp,
@@ -183,7 +183,7 @@ fn allocation_key(id: Uuid) -> Vec<u8> {
 
 /// Changes an allocation that is there, with `scratch` for the row as it was; gives where it stood.
 fn change<'a>(
-    rows: &mut Rows<'_>,
+    rows: &mut Rows<'_, '_>,
     scratch: &'a mut Vec<u8>,
     id: Uuid,
     to: impl FnOnce(AllocationRow<'a>) -> AllocationRow<'a>,
@@ -191,20 +191,20 @@ fn change<'a>(
     let key = allocation_key(id);
     *scratch = rows.get(&key)?.unwrap_or_default();
     let Some(row) = AllocationRow::decode(scratch) else { return Ok(None) };
-    rows.put(key, &to(row));
+    rows.put(&key, &to(row));
     Ok(Some(row.lifecycle))
 }
 
-fn step(rows: &mut Rows<'_>, id: Uuid, lifecycle: Lifecycle, updated_at: EventTime) -> Result<(), RuntimeError> {
+fn step(rows: &mut Rows<'_, '_>, id: Uuid, lifecycle: Lifecycle, updated_at: EventTime) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), id, |row| AllocationRow { lifecycle, updated_at, ..row }).map(drop)
 }
 
-fn change_pool(rows: &mut Rows<'_>, name: &str, change: impl FnOnce(&mut PoolRow)) -> Result<(), RuntimeError> {
+fn change_pool(rows: &mut Rows<'_, '_>, name: &str, change: impl FnOnce(&mut PoolRow)) -> Result<(), RuntimeError> {
     let key = Key::of(Table::Pool).name(name).end();
     let before = rows.get(&key)?;
     let empty = PoolRow { capacity: 0, state: PoolState::Open, reserved: 0, held: 0 };
     let mut pool = before.as_deref().and_then(PoolRow::decode).unwrap_or(empty);
     change(&mut pool);
-    rows.put(key, &pool);
+    rows.put(&key, &pool);
     Ok(())
 }

@@ -19,8 +19,8 @@ use std::sync::Arc;
 const TOPICS: [&str; 6] =
     ["eval.scores", "eval.promotions", "eval.aggregate-scores", "eval.aggregate-promotions", "alloc.decisions", "alloc.applied"];
 
-/// Rows that are gathered before they are written, while the tables catch up.
-const CATCH_UP_ROWS: usize = 50_000;
+/// Records that are folded at once while the tables catch up.
+const CATCH_UP_RECORDS: usize = 10_000;
 
 /// A record on its way into the tables.
 pub struct Folded<'a> {
@@ -69,37 +69,43 @@ impl Ids {
     }
 }
 
-/// The tables and what is about to be written to them.
-pub struct Rows<'t> {
-    tables: &'t Tables,
-    changes: Changes,
-    pub(super) places: Places,
+/// The tables as they change.
+pub struct Rows<'c, 't> {
+    changes: &'c mut Changes<'t>,
+    scratch: Vec<u8>,
 }
 
-impl Rows<'_> {
+impl Rows<'_, '_> {
     /// A row, as it will be.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
-        match self.changes.get(key) {
-            Some(changed) => Ok(changed.clone()),
-            None => self.tables.get(key),
-        }
+        self.changes.get(key)
     }
 
     /// Sets a row.
-    pub fn put<'a>(&mut self, key: Vec<u8>, row: &impl Datum<'a>) {
-        let mut bytes = Vec::with_capacity(512);
-        row.put(&mut bytes);
-        self.changes.insert(key, Some(bytes));
+    pub fn put<'a>(&mut self, key: &[u8], row: &impl Datum<'a>) {
+        self.scratch.clear();
+        row.put(&mut self.scratch);
+        self.changes.put(key, &self.scratch);
+    }
+
+    /// Sets a row that is encoded.
+    pub fn put_encoded(&mut self, key: &[u8], row: &[u8]) {
+        self.changes.put(key, row);
     }
 
     /// Sets a row that says all by its key.
-    pub fn mark(&mut self, key: Vec<u8>) {
-        self.changes.insert(key, Some(Vec::new()));
+    pub fn mark(&mut self, key: &[u8]) {
+        self.changes.put(key, &[]);
+    }
+
+    /// The same for one that is not there.
+    pub fn add_mark(&mut self, key: &[u8]) {
+        self.changes.add(key, &[]);
     }
 
     /// Removes a row.
-    pub fn delete(&mut self, key: Vec<u8>) {
-        self.changes.insert(key, None);
+    pub fn delete(&mut self, key: &[u8]) {
+        self.changes.remove(key);
     }
 }
 
@@ -172,70 +178,91 @@ impl Fold {
     }
 
     fn catch_up(&mut self, store: &Store, progress: &mut impl FnMut(u64, u64)) -> Result<(), RuntimeError> {
-        let tables = Arc::clone(&self.tables);
-        let mut rows = Rows { tables: &tables, changes: Changes::new(), places: Places::default() };
-        let mut folded = 0;
-        let mut of = 0;
-        for (position, partition) in self.positions.iter().zip(&self.layout.partitions) {
+        let layout = Arc::clone(&self.layout);
+        let (mut folded, mut of) = (0, 0);
+        for (position, partition) in self.positions.iter().zip(&layout.partitions) {
             if let Some(position) = position {
                 of += store.end(partition)?.saturating_sub((*position).max(store.start(partition)));
             }
         }
         progress(folded, of);
-        let all = 0..self.positions.len();
-        for at in all.clone() {
-            let Some(position) = self.positions[at] else { continue };
-            let partition = &self.layout.partitions[at];
-            let mut records = store.read(partition, position.max(store.start(partition)));
-            while let Some((offset, frame)) = records.next()? {
-                self.ids.fold(at, offset, frame, &mut rows)?;
-                self.positions[at] = Some(offset + 1);
-                folded += 1;
-                if rows.changes.len() >= CATCH_UP_ROWS {
-                    self.write(&mut rows, all.clone())?;
-                    progress(folded, of);
-                }
+        for at in 0..self.positions.len() {
+            let Some(mut position) = self.positions[at] else { continue };
+            let partition = &layout.partitions[at];
+            position = position.max(store.start(partition));
+            let mut records = store.read(partition, position);
+            let mut is_read = false;
+            while !is_read {
+                self.change(|folding| {
+                    for _ in 0..CATCH_UP_RECORDS {
+                        let Some((offset, frame)) = records.next()? else {
+                            is_read = true;
+                            break;
+                        };
+                        folding.fold(at, offset, frame)?;
+                        folded += 1;
+                    }
+                    Ok(())
+                })?;
+                progress(folded, of);
             }
         }
-        rows.put(format_key(), &FORMAT);
-        self.write(&mut rows, all)
+        self.tables.change(|changes| {
+            Rows { changes, scratch: Vec::new() }.put(&format_key(), &FORMAT);
+            Ok(())
+        })
     }
 
     /// Folds what was committed.
     pub fn take(&mut self, batches: &Batches) -> Result<(), RuntimeError> {
-        let tables = Arc::clone(&self.tables);
-        let mut rows = Rows { tables: &tables, changes: Changes::new(), places: std::mem::take(&mut self.places) };
-        for (at, base, _, body) in batches {
-            let Some(position) = self.positions[*at] else { continue };
-            for (offset, frame) in (*base..).zip(frames(body)) {
-                if let Some(frame) = frame.filter(|_| offset >= position) {
-                    self.ids.fold(*at, offset, frame, &mut rows)?;
-                    self.positions[*at] = Some(offset + 1);
+        self.change(|folding| {
+            for (at, base, _, body) in batches {
+                for (offset, frame) in (*base..).zip(frames(body)) {
+                    if let Some(frame) = frame {
+                        folding.fold(*at, offset, frame)?;
+                    }
                 }
             }
-        }
-        self.write(&mut rows, batches.iter().map(|(at, ..)| *at))?;
-        self.places = rows.places;
-        Ok(())
+            Ok(())
+        })
     }
 
-    /// Writes what changed, and where the fold of these partitions stands now.
-    fn write(&self, rows: &mut Rows<'_>, partitions: impl Iterator<Item = usize>) -> Result<(), RuntimeError> {
-        for at in partitions {
-            if let Some(offset) = self.positions[at] {
-                rows.put(position_key(&self.layout, at), &PositionRow { offset });
+    /// Folds some records, and notes where the fold of their partitions stands now.
+    fn change(&mut self, work: impl FnOnce(&mut Folding<'_, '_, '_>) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+        let Fold { layout, tables, ids, positions, places } = self;
+        tables.change(|changes| {
+            let before = positions.clone();
+            let mut folding = Folding { ids, positions, places, rows: Rows { changes, scratch: Vec::new() } };
+            work(&mut folding)?;
+            let Folding { positions, mut rows, .. } = folding;
+            for (at, position) in positions.iter().enumerate().filter(|(at, position)| before[*at] != **position) {
+                position.iter().for_each(|offset| rows.put(&position_key(layout, at), &PositionRow { offset: *offset }));
             }
-        }
-        rows.tables.write(&std::mem::take(&mut rows.changes))
+            Ok(())
+        })
     }
 }
 
-impl Ids {
-    fn fold(&self, partition: usize, offset: u64, frame: Frame<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+/// A fold at work.
+struct Folding<'f, 'c, 't> {
+    ids: &'f Ids,
+    positions: &'f mut Vec<Option<u64>>,
+    places: &'f mut Places,
+    rows: Rows<'c, 't>,
+}
+
+impl Folding<'_, '_, '_> {
+    /// Folds a record where it is one of those that the tables are made of, and was not folded before.
+    fn fold(&mut self, partition: usize, offset: u64, frame: Frame<'_>) -> Result<(), RuntimeError> {
+        let Folding { ids, positions, places, rows } = self;
+        if positions[partition].is_none_or(|position| offset < position) {
+            return Ok(());
+        }
+        positions[partition] = Some(offset + 1);
         let Some(kind) = frame.kind() else { return Ok(()) };
-        let record = Folded { partition, offset, kind, frame, ids: self };
+        let record = Folded { partition, offset, kind, frame, ids };
         match kind {
-            Kind::ScoreUpdated => scores::fold(&record, rows),
+            Kind::ScoreUpdated => scores::fold(&record, rows, places),
             Kind::PromotionProposed | Kind::DemotionProposed | Kind::Held | Kind::ReviewRequired => {
                 promotions::fold(&record, rows);
                 graph::fold(&record, rows);

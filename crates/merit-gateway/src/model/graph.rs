@@ -16,14 +16,14 @@ use std::ops::ControlFlow;
 /// The most nodes that one graph shows.
 const MOST_NODES: usize = 256;
 
-pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_>) {
+pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_, '_>) {
     if !Kind::DECISIONS.contains(record.kind) {
         return;
     }
     let id = record.id();
-    rows.put(Key::of(Table::Node).id(id).end(), &record.row());
+    rows.put(&Key::of(Table::Node).id(id).end(), &record.row());
     for parent in parents(record.kind, record.frame.payload) {
-        rows.mark(Key::of(Table::Child).id(parent).id(id).end());
+        rows.mark(&Key::of(Table::Child).id(parent).id(id).end());
     }
 }
 

@@ -3,8 +3,8 @@
 use super::fold::{Folded, Rows};
 use super::key::{Key, Table};
 
-pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_>) {
+pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_, '_>) {
     let id = record.id();
-    rows.put(Key::of(Table::Promotion).id(id).end(), &record.row());
-    rows.mark(Key::of(Table::PromotionTime).time(record.frame.time).id(id).end());
+    rows.put(&Key::of(Table::Promotion).id(id).end(), &record.row());
+    rows.mark(&Key::of(Table::PromotionTime).time(record.frame.time).id(id).end());
 }

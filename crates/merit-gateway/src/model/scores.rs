@@ -3,10 +3,10 @@
 use super::fold::{Folded, Rows, minute};
 use super::key::{Key, Table};
 use super::row::{HistoryRow, PastWindow, RecordRow};
+use foldhash::HashMap;
 use merit_core::record::{ScoreUpdated, WindowScore};
 use merit_core::{Datum, Fixed, List};
 use merit_runtime::RuntimeError;
-use std::collections::HashMap;
 
 /// The window that a score is asked about.
 pub(crate) fn asked<'a>(score: &ScoreUpdated<'a>) -> Option<WindowScore<'a>> {
@@ -18,40 +18,46 @@ fn is_aggregate(agent_id: &str) -> bool {
     agent_id.starts_with("division:") || agent_id.starts_with("product:")
 }
 
-/// An agent's place on the boards.
-#[derive(Clone, PartialEq, Eq)]
-struct Place {
-    division: Box<str>,
-    score: Fixed,
-}
-
-impl Place {
-    fn of(score: &ScoreUpdated<'_>) -> Option<Place> {
-        let window = asked(score).filter(|_| !is_aggregate(score.agent_id))?;
-        Some(Place { division: score.division_id.into(), score: window.score })
-    }
-
-    /// Its key on the board of its division.
-    fn key(&self, agent_id: &str) -> Vec<u8> {
-        Key::of(Table::Board).name(&self.division).descending(self.score).name(agent_id).end()
-    }
-}
-
 /// What is known of an agent whose score was folded before.
-#[derive(Clone, PartialEq, Eq)]
 struct Last {
-    place: Option<Place>,
+    /// Where it stands: on the board of its division, by its score. None for what has no place there.
+    place: Option<Fixed>,
+    division: String,
     /// Minute of its last score.
     minute: u64,
+    /// Encoding of what that score is once another minute follows: a [`HistoryRow`].
+    past: Vec<u8>,
 }
 
 impl Last {
     fn of(score: &ScoreUpdated<'_>) -> Last {
-        Last { place: Place::of(score), minute: minute(score.timestamp) }
+        let mut last = Last { place: None, division: String::new(), minute: 0, past: Vec::new() };
+        last.set(score);
+        last
+    }
+
+    fn set(&mut self, score: &ScoreUpdated<'_>) {
+        self.place = place(score);
+        self.minute = minute(score.timestamp);
+        self.division.clear();
+        self.division.push_str(score.division_id);
+        self.past.clear();
+        let past: Vec<PastWindow<'_>> =
+            score.windows.iter().map(|window| PastWindow { name: window.name, score: window.score, n: window.n }).collect();
+        HistoryRow { timestamp: score.timestamp, windows: List::Slice(&past) }.put(&mut self.past);
     }
 }
 
-/// Agents of which that is kept in memory; some 100 bytes each.
+fn place(score: &ScoreUpdated<'_>) -> Option<Fixed> {
+    asked(score).filter(|_| !is_aggregate(score.agent_id)).map(|window| window.score)
+}
+
+/// The key of a place on the board of a division.
+fn board_key(division: &str, score: Fixed, agent_id: &str) -> Vec<u8> {
+    Key::of(Table::Board).name(division).descending(score).name(agent_id).end()
+}
+
+/// Agents of which that is kept in memory; some 200 bytes each.
 const PLACES: usize = 65_536;
 
 /// Agents whose scores were folded last, so that their rows need not be read again. Nothing follows from what is not here.
@@ -60,10 +66,6 @@ pub(super) struct Places(HashMap<Box<str>, Last>);
 
 impl Places {
     fn keep(&mut self, agent_id: &str, last: Last) {
-        if let Some(kept) = self.0.get_mut(agent_id) {
-            *kept = last;
-            return;
-        }
         if self.0.len() >= PLACES {
             self.0.clear();
         }
@@ -71,35 +73,36 @@ impl Places {
     }
 }
 
-pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_>) -> Result<(), RuntimeError> {
+pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_, '_>, places: &mut Places) -> Result<(), RuntimeError> {
     let Some(score) = ScoreUpdated::decode(record.frame.payload) else { return Ok(()) };
-    let key = Key::of(Table::Score).name(score.agent_id).end();
-    let old = match rows.places.0.get(score.agent_id) {
-        Some(last) => Some(last.clone()),
-        None => score_in(rows.get(&key)?.as_deref()).as_ref().map(Last::of),
-    };
-    let new = Last::of(&score);
-    let (old_place, old_minute) = old.map_or((None, None), |last| (last.place, Some(last.minute)));
-    if old_place != new.place {
-        old_place.iter().for_each(|place| rows.delete(place.key(score.agent_id)));
-        new.place.iter().for_each(|place| rows.mark(place.key(score.agent_id)));
+    let (agent, key) = (score.agent_id, Key::of(Table::Score).name(score.agent_id).end());
+    if let Some(last) = places.0.get_mut(agent) {
+        follow(&score, last, rows);
+    } else if let Some(before) = score_in(rows.get(&key)?.as_deref()) {
+        let mut last = Last::of(&before);
+        follow(&score, &mut last, rows);
+        places.keep(agent, last);
+    } else {
+        place(&score).into_iter().for_each(|place| rows.add_mark(&board_key(score.division_id, place, agent)));
+        places.keep(agent, Last::of(&score));
     }
-    // The score of a minute is history once another minute follows: until then it is the last one.
-    if old_minute.is_some_and(|minute| minute != new.minute)
-        && let Some(before) = score_in(rows.get(&key)?.as_deref())
-    {
-        remember(&before, rows);
-    }
-    rows.places.keep(score.agent_id, new);
-    rows.put(key, &record.row());
+    rows.put(&key, &record.row());
     Ok(())
 }
 
-fn remember(score: &ScoreUpdated<'_>, rows: &mut Rows<'_>) {
-    let past: Vec<PastWindow<'_>> =
-        score.windows.iter().map(|window| PastWindow { name: window.name, score: window.score, n: window.n }).collect();
-    let key = Key::of(Table::History).name(score.agent_id).number(minute(score.timestamp)).end();
-    rows.put(key, &HistoryRow { timestamp: score.timestamp, windows: List::Slice(&past) });
+/// Puts a score in the place of the last one.
+fn follow(score: &ScoreUpdated<'_>, last: &mut Last, rows: &mut Rows<'_, '_>) {
+    let (agent, new) = (score.agent_id, place(score));
+    if last.place != new || last.division != score.division_id {
+        last.place.into_iter().for_each(|old| rows.delete(&board_key(&last.division, old, agent)));
+        // It stands on one board, in one place.
+        new.into_iter().for_each(|new| rows.add_mark(&board_key(score.division_id, new, agent)));
+    }
+    // The score of a minute is history once another minute follows: until then it is the last one.
+    if last.minute != minute(score.timestamp) {
+        rows.put_encoded(&Key::of(Table::History).name(agent).number(last.minute).end(), &last.past);
+    }
+    last.set(score);
 }
 
 /// The score in a row of the tables.

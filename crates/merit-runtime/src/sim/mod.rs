@@ -6,7 +6,7 @@
 //! goes on next, and what breaks), [`check`] (what must hold).
 
 mod broker;
-mod chance;
+pub(crate) mod chance;
 mod check;
 mod disk;
 mod inputs;
