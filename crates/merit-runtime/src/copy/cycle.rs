@@ -98,7 +98,6 @@ pub(super) struct Running {
 }
 
 /// What goes into one transaction.
-#[derive(Default)]
 struct Batch {
     outputs: Outputs,
     /// Offsets behind the inputs, by task.
@@ -130,6 +129,8 @@ pub(super) struct Copy<T, D> {
     /// The checkpoint that is being written.
     pub(super) saving: Option<Saving>,
     pub(super) bounds: Bounds,
+    /// Room of the batch before.
+    room: Outputs,
     /// Whether this turn takes a task over.
     takes_over: bool,
     pub(super) sabotage: Option<Sabotage>,
@@ -168,7 +169,7 @@ where
     D: Disk + 'static,
 {
     let place = Rc::new(place);
-    let mut copy = Copy { setup, place, tasks: BTreeMap::new(), saving: None, bounds, takes_over: false, sabotage };
+    let mut copy = Copy { setup, place, tasks: BTreeMap::new(), saving: None, bounds, room: Outputs::default(), takes_over: false, sabotage };
     let run = async {
         copy.place.read(Step::InitialiseProducer, |transport| transport.initialise(Role::Outputs)).await?;
         copy.place.read(Step::InitialiseChangelog, |transport| transport.initialise(Role::Changelog)).await?;
@@ -210,11 +211,13 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
             let Some((task, _)) = due else { return Err(Stop::Clean) };
             return self.begin_checkpoint(*task);
         }
-        let batch = self.transform().await?;
+        let mut batch = self.transform().await?;
         let is_at_rest = batch.positions.is_empty();
         if !is_at_rest {
-            self.commit(batch).await?;
+            self.commit(&batch).await?;
         }
+        batch.outputs.clear();
+        self.room = batch.outputs;
         if let Some(task) = self.due(is_at_rest && self.saving.is_none()) {
             // Where the tails have grown as long as they may meanwhile, the batches wait.
             self.finish_saving().await?;
@@ -248,7 +251,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
 
     /// Runs what came in through its tasks.
     async fn transform(&mut self) -> Result<Batch, Stop> {
-        let mut batch = Batch::default();
+        let mut batch = Batch { outputs: std::mem::take(&mut self.room), positions: BTreeMap::new() };
         let numbers: Vec<usize> = self.tasks.keys().copied().collect();
         for number in numbers {
             let (input, setup) = (self.input(number), Rc::clone(&self.setup));
@@ -273,8 +276,8 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     }
 
     /// Commits a batch, or gives up the tasks that computed it: they are taken over again from what is committed.
-    async fn commit(&mut self, batch: Batch) -> Result<(), Stop> {
-        let offsets = match self.transact(&batch).await {
+    async fn commit(&mut self, batch: &Batch) -> Result<(), Stop> {
+        let offsets = match self.transact(batch).await {
             Ok(offsets) => offsets,
             Err(refused) => {
                 match refused {

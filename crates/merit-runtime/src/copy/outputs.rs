@@ -50,6 +50,14 @@ impl Outputs {
         self.answers.extend(other.answers.drain(..).map(|answer| Answer { place: moved(answer.place.clone()), ..answer }));
     }
 
+    /// Empties it, and keeps its room.
+    pub(super) fn clear(&mut self) {
+        let Outputs { records, answers, bytes } = self;
+        records.clear();
+        answers.clear();
+        bytes.clear();
+    }
+
     /// The records.
     pub(super) fn records(&self) -> &[Output] {
         &self.records

@@ -113,6 +113,8 @@ fn reading(config: &mut ClientConfig, group: &str, isolation: &str) {
     config.set("check.crcs", "true");
     // A partition that is opened waits until the request under way comes back, and its end is told by one that brings nothing.
     config.set("fetch.wait.max.ms", "10");
+    // Within those. By default each record that comes is fetched by itself, and a fetch names every partition to the broker anew.
+    config.set("fetch.min.bytes", "100000");
     // By default a full queue is looked at again after a second.
     config.set("fetch.queue.backoff.ms", "10");
     config.set("queued.max.messages.kbytes", "32768");
