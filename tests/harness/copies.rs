@@ -43,6 +43,15 @@ pub struct Copy {
     running: Option<Running>,
 }
 
+/// Aborted when dropped.
+pub struct OpenTransaction(BaseProducer);
+
+impl Drop for OpenTransaction {
+    fn drop(&mut self) {
+        self.0.abort_transaction(HANG).expect("it was open");
+    }
+}
+
 /// A record on its way to a cluster.
 pub struct Sent {
     partition: usize,
@@ -230,6 +239,17 @@ impl Application {
         producer.flush(HANG).expect("all arrives");
     }
 
+    /// A transaction that has written to a topic, and stays open until it is dropped.
+    pub fn open_transaction(&self, topic: &str) -> OpenTransaction {
+        let mut config = self.cluster.config(Role::Transactional("left-open"));
+        let producer: BaseProducer = config.set("transaction.timeout.ms", HANG.as_millis().to_string()).create().expect("a producer");
+        producer.init_transactions(HANG).expect("a coordinator");
+        producer.begin_transaction().expect("none is open");
+        producer.send(BaseRecord::<[u8], [u8]>::to(topic).payload(b"never committed")).map_err(|(error, _)| error).expect("there is room");
+        producer.flush(HANG).expect("it arrives");
+        OpenTransaction(producer)
+    }
+
     /// A Tick for every partition of reports and for the ledger.
     pub fn ticks(&self, time: EventTime) -> Vec<Sent> {
         let mut payload = Vec::new();
@@ -316,6 +336,13 @@ impl Application {
             Some(Offset::Offset(offset)) => offset as u64,
             _ => 0,
         }
+    }
+
+    /// How many copies are in the group.
+    pub fn members(&self) -> usize {
+        let group: BaseConsumer = self.config("admin").create().expect("a consumer");
+        let listed = group.fetch_group_list(Some(&self.cluster.application), Duration::from_secs(5));
+        listed.map_or(0, |list| list.groups().iter().map(|group| group.members().len()).sum())
     }
 
     fn look(&self) -> Look<'_> {

@@ -134,6 +134,22 @@ fn a_copy_says_what_it_waits_for_and_goes_on() {
 }
 
 #[test]
+fn a_copy_begins_beside_a_transaction_that_another_left_open() {
+    let kafka = Kafka::start(1);
+    let application = Application::begin(&kafka, Directory::new(Profile::Default));
+    let left_open = application.open_transaction("audit.intake");
+    let copy = application.copy("a");
+    let begun = Instant::now();
+    while application.members() == 0 {
+        assert!(begun.elapsed() < HANG, "it does not join the group");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(left_open);
+    application.wait_drained();
+    copy.stop();
+}
+
+#[test]
 fn a_second_process_of_the_same_instance_ends_the_first() {
     let kafka = Kafka::start(1);
     let application = Application::begin(&kafka, Directory::new(Profile::Default));

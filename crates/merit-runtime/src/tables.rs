@@ -139,7 +139,7 @@ impl Tables {
     pub fn open(path: &Path) -> Result<Tables, RuntimeError> {
         let mut options = Options::default();
         options.create_if_missing(true);
-        options.set_write_buffer_size(32 << 20);
+        options.set_write_buffer_size(16 << 20);
         // One thread writes: rows that come in order are put in without looking for their places from the top.
         options.set_allow_concurrent_memtable_write(false);
         options.set_max_background_jobs(1);

@@ -169,7 +169,8 @@ where
     D: Disk + 'static,
 {
     let place = Rc::new(place);
-    let mut copy = Copy { setup, place, tasks: BTreeMap::new(), saving: None, bounds, room: Outputs::default(), takes_over: false, sabotage };
+    let mut copy =
+        Copy { setup, place, tasks: BTreeMap::new(), saving: None, bounds, room: Outputs::default(), takes_over: false, sabotage };
     let run = async {
         copy.place.read(Step::InitialiseProducer, |transport| transport.initialise(Role::Outputs)).await?;
         copy.place.read(Step::InitialiseChangelog, |transport| transport.initialise(Role::Changelog)).await?;

@@ -37,6 +37,8 @@ pub struct InForce {
     layout: Arc<Layout>,
     /// Topics that are not there: nothing is in them.
     absent: Vec<String>,
+    /// Whether it waits for open transactions.
+    waits: bool,
     last_error: LastError,
 }
 
@@ -45,7 +47,12 @@ impl InForce {
     pub fn new(cluster: &Cluster, topics: &Arc<Topics>, layout: &Arc<Layout>, absent: Vec<String>) -> Result<InForce, ClusterError> {
         let last_error = LastError::default();
         let reader = Reader::new(cluster, topics, &last_error)?;
-        Ok(InForce { reader, topics: Arc::clone(topics), layout: Arc::clone(layout), absent, last_error })
+        Ok(InForce { reader, topics: Arc::clone(topics), layout: Arc::clone(layout), absent, waits: true, last_error })
+    }
+
+    /// What is decided at once: what an open transaction holds up is left for later.
+    pub fn so_far(self) -> InForce {
+        InForce { waits: false, ..self }
     }
 
     /// The configuration: every task is given the same, so it is read where least is to be read, at the sealer.
@@ -117,13 +124,13 @@ impl InForce {
         })
     }
 
-    /// Gives what is left of a partition from an offset on to its present end.
+    /// Gives what is left of a partition from an offset on to its present end, or to where it is decided.
     fn read(&mut self, partition: usize, from: u64, mut each: impl FnMut(&BorrowedMessage<'_>)) -> Result<(), ClusterError> {
         let (topic, number) = self.topics.place(partition);
         if self.absent.iter().any(|absent| absent == topic) {
             return Ok(());
         }
-        let end = patiently(|| self.reader.end(partition))?;
+        let end = patiently(|| if self.waits { self.reader.end(partition) } else { self.reader.stable_end(partition) })?;
         let mut next = from.max(patiently(|| self.reader.start(partition))?);
         let mut moved = Instant::now();
         while next < end {
