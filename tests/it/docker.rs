@@ -123,7 +123,8 @@ fn the_broker_is_that_of_the_script() {
     let settings = script.split_once("settings() {").and_then(|(_, rest)| rest.split("EOF").nth(1)).expect("the settings of a broker");
     // Listeners are made by a call, and a container has its own.
     let settings = settings.lines().filter(|line| !line.starts_with(['#', '$'])).filter_map(|line| line.split_once('='));
-    let filled = |value: &str| value.replace("$copies", "1").replace("$in_sync", "1").replace("$missed_within", "60000").replace("$1", "1");
+    let of_one = [("$copies", "1"), ("$in_sync", "1"), ("$missed_within", "20000"), ("$((ready_within * 1000))", "120000"), ("$1", "1")];
+    let filled = |value: &str| of_one.iter().fold(value.to_owned(), |value, (variable, of_one)| value.replace(variable, of_one));
     let of_script: BTreeMap<String, String> = settings.map(|(name, value)| (name.into(), filled(value))).collect();
     assert!(of_script.len() > 15, "{of_script:?}");
 
