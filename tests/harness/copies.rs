@@ -15,11 +15,13 @@ use merit_runtime::kafka::{Access, Cluster, ClusterError, Role, wire};
 use merit_runtime::layout::Layout;
 use merit_runtime::store::Store;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -41,6 +43,20 @@ pub struct Application {
 /// One copy; killed when dropped.
 pub struct Copy {
     running: Option<Running>,
+}
+
+/// How many records did not arrive.
+#[derive(Default)]
+struct Undelivered(AtomicU64);
+
+impl ClientContext for Undelivered {}
+
+impl ProducerContext for Undelivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        self.0.fetch_add(u64::from(result.is_err()), Relaxed);
+    }
 }
 
 /// Aborted when dropped.
@@ -221,22 +237,22 @@ impl Application {
     /// Sends many records to a cluster where nothing fails: each once and in this order, however long it takes.
     pub fn fill(&self, records: impl Iterator<Item = Sent>) {
         let mut config = self.cluster.config(Role::Restore);
-        let producer: BaseProducer = config.set("message.timeout.ms", HANG.as_millis().to_string()).create().expect("a producer");
+        config.set("message.timeout.ms", HANG.as_millis().to_string());
+        let producer: BaseProducer<Undelivered> = config.create_with_context(Undelivered::default()).expect("a producer");
         let (begun, mut writer) = (Instant::now(), wire::Writer::default());
         for sent in records {
             let (value, headers) = writer.write(&sent.frame(), self.topics.schema(sent.partition, sent.kind));
             let (topic, partition) = self.topics.place(sent.partition);
             let record = BaseRecord::to(topic).partition(partition).key(&sent.key).payload(value).headers(headers);
-            let mut record = Some(record.timestamp(wire::timestamp(sent.time)));
-            while let Some(waiting) = record.take() {
-                if let Err((error, back)) = producer.send(waiting) {
-                    assert!(begun.elapsed() < HANG, "the broker takes no records: {error}");
-                    producer.poll(Duration::from_millis(1));
-                    record = Some(back);
-                }
+            let mut record = record.timestamp(wire::timestamp(sent.time));
+            while let Err((error, waiting)) = producer.send(record) {
+                assert!(begun.elapsed() < HANG, "the broker takes no records: {error}");
+                producer.poll(Duration::from_millis(1));
+                record = waiting;
             }
         }
-        producer.flush(HANG).expect("all arrives");
+        producer.flush(HANG).expect("the broker answers");
+        assert_eq!(producer.context().0.load(Relaxed), 0, "of the records some did not arrive");
     }
 
     /// A transaction that has written to a topic, and stays open until it is dropped.
@@ -377,17 +393,17 @@ impl Look<'_> {
                 _ => 0,
             };
             let Ok(end) = reader.end(task.input) else { return Some("a broker".into()) };
-            let left = Some(format!("{topic}/{partition} from {from} to {end}"));
+            let left = |from| Some(format!("{topic}/{partition} from {from} to {end}"));
             // So many are not all markers of transactions; reading them would slow down what is waited for.
             if end.saturating_sub(from) > FAR {
-                return left;
+                return left(from);
             }
             let begun = Instant::now();
             while from < end {
                 let mut records = 0;
                 let read = reader.read(task.input, from, end, 1_000, |_, _| records += 1);
                 if records > 0 || begun.elapsed() > Duration::from_secs(5) || read.is_err() {
-                    return left;
+                    return left(from);
                 }
                 from = read.ok().flatten().unwrap_or(from);
                 std::thread::sleep(Duration::from_millis(2));

@@ -6,6 +6,7 @@
 use crate::RuntimeError;
 use crate::store::failed;
 use foldhash::HashMap;
+use merit_core::Datum;
 use rocksdb::{DB, IteratorMode, Options, PrefixRange, ReadOptions, WriteBatch, WriteOptions};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -60,6 +61,11 @@ struct Kept {
 }
 
 impl Kept {
+    /// The row of a key as it will be; none where it stays as it is.
+    fn row(&self, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        self.changes.get(key).map(|change| change.row().map(<[u8]>::to_vec))
+    }
+
     /// Sets a row; `is_new` where the caller knows that there is none.
     fn set(&mut self, key: &[u8], row: &[u8], is_new: bool) {
         self.count += 1;
@@ -101,30 +107,47 @@ impl Kept {
 
 /// Rows that change together; readers wait meanwhile.
 pub struct Changes<'t> {
-    tables: &'t Tables,
+    db: &'t DB,
     kept: MutexGuard<'t, Kept>,
+    scratch: Vec<u8>,
 }
 
 impl Changes<'_> {
     /// A row, as it will be.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
-        self.tables.read(&self.kept, key)
+        self.kept.row(key).map_or_else(|| read(self.db, key), Ok)
     }
 
     /// Sets a row.
-    pub fn put(&mut self, key: &[u8], row: &[u8]) {
+    pub fn put<'a>(&mut self, key: &[u8], row: &impl Datum<'a>) {
+        self.scratch.clear();
+        row.put(&mut self.scratch);
+        self.kept.set(key, &self.scratch, false);
+    }
+
+    /// Sets a row that is encoded.
+    pub fn put_encoded(&mut self, key: &[u8], row: &[u8]) {
         self.kept.set(key, row, false);
     }
 
-    /// Sets a row where none of that key is: one that goes again before it was written costs nothing more.
-    pub fn add(&mut self, key: &[u8], row: &[u8]) {
-        self.kept.set(key, row, true);
+    /// Sets a row that says all by its key.
+    pub fn mark(&mut self, key: &[u8]) {
+        self.kept.set(key, &[], false);
+    }
+
+    /// The same where none of that key is: one that goes again before it was written costs nothing more.
+    pub fn mark_new(&mut self, key: &[u8]) {
+        self.kept.set(key, &[], true);
     }
 
     /// Removes a row.
     pub fn remove(&mut self, key: &[u8]) {
         self.kept.remove(key);
     }
+}
+
+fn read(db: &DB, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
+    db.get(key).map_err(failed("read the tables of"))
 }
 
 /// Rows by key.
@@ -140,7 +163,7 @@ impl Tables {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_write_buffer_size(16 << 20);
-        // One thread writes: rows that come in order are put in without looking for their places from the top.
+        // One thread at a time writes: rows that come in order are put in without looking for their places from the top.
         options.set_allow_concurrent_memtable_write(false);
         options.set_max_background_jobs(1);
         options.set_keep_log_file_num(2);
@@ -152,14 +175,9 @@ impl Tables {
 
     /// A row.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
-        self.read(&self.kept(), key)
-    }
-
-    fn read(&self, kept: &Kept, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
-        match kept.changes.get(key) {
-            Some(change) => Ok(change.row().map(<[u8]>::to_vec)),
-            None => self.db.get(key).map_err(failed("read the tables of")),
-        }
+        // Nobody waits for the disk of another.
+        let kept = self.kept().row(key);
+        kept.map_or_else(|| read(&self.db, key), Ok)
     }
 
     /// Rows whose keys begin with a prefix, from a key on where one is given, until `each` breaks off: it is given what is behind
@@ -193,7 +211,7 @@ impl Tables {
     /// Changes rows, all of them or, where that fails, none: nothing of what was kept is left then. They are read from here on, and
     /// come to the disk with others.
     pub fn change(&self, work: impl FnOnce(&mut Changes<'_>) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
-        let mut changes = Changes { tables: self, kept: self.kept() };
+        let mut changes = Changes { db: &self.db, kept: self.kept(), scratch: Vec::new() };
         let changed = work(&mut changes);
         let mut kept = changes.kept;
         match changed {
@@ -216,10 +234,13 @@ impl Tables {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what is kept to the database.
+    /// Writes what is kept to the database; where that fails, it is kept on: what comes next rests on it.
     fn store(&self, kept: &mut Kept) -> Result<(), RuntimeError> {
-        let mut rows: Vec<(Vec<u8>, Change)> = std::mem::take(kept).changes.into_iter().collect();
-        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        if kept.changes.is_empty() {
+            return Ok(());
+        }
+        let mut rows: Vec<(&Vec<u8>, &Change)> = kept.changes.iter().collect();
+        rows.sort_unstable_by_key(|(key, _)| *key);
         let mut batch = WriteBatch::default();
         for (key, change) in rows {
             match change.row() {
@@ -227,7 +248,9 @@ impl Tables {
                 None => batch.delete(key),
             }
         }
-        self.db.write_opt(batch, &self.write).map_err(failed("write the tables of"))
+        self.db.write_opt(batch, &self.write).map_err(failed("write the tables of"))?;
+        *kept = Kept::default();
+        Ok(())
     }
 }
 
@@ -252,8 +275,8 @@ mod tests {
                             changes.remove(&key);
                             continue;
                         }
-                        (1, false) => changes.add(&key, &round.to_be_bytes()),
-                        _ => changes.put(&key, &round.to_be_bytes()),
+                        (1, false) => changes.kept.set(&key, &round.to_be_bytes(), true),
+                        _ => changes.put_encoded(&key, &round.to_be_bytes()),
                     }
                     model.insert(key, round);
                 }
@@ -286,8 +309,8 @@ mod tests {
         let tables = Tables::open(folder.path()).expect("new tables");
         for number in 0..KEPT_CHANGES / 3 {
             let changed = tables.change(|changes| {
-                changes.add(&number.to_be_bytes(), &[7]);
-                changes.put(&[0], &number.to_be_bytes());
+                changes.kept.set(&number.to_be_bytes(), &[7], true);
+                changes.put_encoded(&[0], &number.to_be_bytes());
                 changes.remove(&number.to_be_bytes());
                 Ok(())
             });
@@ -298,7 +321,7 @@ mod tests {
         tables
             .change(|changes| {
                 (0..3).try_for_each(|_| {
-                    changes.put(&[0], &[1]);
+                    changes.put_encoded(&[0], &[1]);
                     Ok(())
                 })
             })
@@ -307,7 +330,7 @@ mod tests {
         let row = vec![0; KEPT_BYTES];
         tables
             .change(|changes| {
-                changes.put(&[1], &row);
+                changes.put_encoded(&[1], &row);
                 Ok(())
             })
             .expect("taken");
@@ -319,9 +342,37 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let tables = Tables::open(folder.path()).expect("new tables");
         let failed = tables.change(|changes| {
-            changes.put(&[0], &[1]);
+            changes.put_encoded(&[0], &[1]);
             Err(RuntimeError::Store { attempt: "fail", cause: String::new() })
         });
         assert!(failed.is_err() && tables.get(&[0]).expect("readable").is_none());
+    }
+
+    #[test]
+    fn what_the_database_does_not_take_is_kept_for_the_next_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tables = Tables::open(folder.path()).expect("new tables");
+        let put = |tables: &Tables, key| {
+            let changed = tables.change(|changes| {
+                changes.put_encoded(&[key], &[key]);
+                Ok(())
+            });
+            changed.expect("taken");
+        };
+        let rows = |tables: &Tables| {
+            let mut rows = Vec::new();
+            let each = |key: &[u8], _: &[u8]| {
+                rows.push(key[0]);
+                ControlFlow::Continue(())
+            };
+            tables.under(&[], None, Direction::Forward, each).map(|()| rows)
+        };
+        put(&tables, 1);
+        // RocksDB refuses a write that is to be synced and has no log.
+        tables.write.set_sync(true);
+        assert!(rows(&tables).is_err());
+        put(&tables, 2);
+        tables.write.set_sync(false);
+        assert_eq!(rows(&tables).expect("written"), [1, 2]);
     }
 }

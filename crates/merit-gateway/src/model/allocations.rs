@@ -1,6 +1,6 @@
 //! Allocations, pools and what entities hold, from the life of every allocation.
 
-use super::fold::{Folded, Rows};
+use super::fold::Folded;
 use super::key::{Key, Table};
 use super::row::{AllocationRow, IdRow, JobRow, Lifecycle, PoolRow, QuotaRow};
 use merit_core::record::{
@@ -9,13 +9,14 @@ use merit_core::record::{
 };
 use merit_core::{Datum, EventTime, List, Payload, Uuid};
 use merit_runtime::RuntimeError;
+use merit_runtime::tables::Changes;
 
-pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
+pub(super) fn fold(record: &Folded<'_>, rows: &mut Changes<'_>) -> Result<(), RuntimeError> {
     Payload::decode(record.kind, record.frame.payload, |payload| apply(payload, rows)).unwrap_or(Ok(()))
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "every other record of the topic says nothing of an allocation or a pool")]
-fn apply(payload: Payload<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
+fn apply(payload: Payload<'_>, rows: &mut Changes<'_>) -> Result<(), RuntimeError> {
     match payload {
         Payload::PoolDefined(defined) => {
             change_pool(rows, defined.pool, |pool| (pool.capacity, pool.state) = (defined.capacity, defined.state))
@@ -49,7 +50,7 @@ fn apply(payload: Payload<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeErr
     }
 }
 
-fn open(requested: &AllocationRequested<'_>, rows: &mut Rows<'_, '_>) {
+fn open(requested: &AllocationRequested<'_>, rows: &mut Changes<'_>) {
     let &AllocationRequested { allocation_id, promotion_id, agent_id, division_id, pool, delta, reason, requested_by, timestamp, .. } =
         requested;
     let row = AllocationRow {
@@ -65,7 +66,7 @@ fn open(requested: &AllocationRequested<'_>, rows: &mut Rows<'_, '_>) {
 }
 
 /// A preemption lives as an allocation does, and takes back instead of giving.
-fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
+fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Changes<'_>) -> Result<(), RuntimeError> {
     let &AllocationPreempted { allocation_id, agent_id, division_id, pool, delta, reason, requested_by, timestamp, .. } = preempted;
     let row = AllocationRow {
         delta: i64::try_from(delta).map_or(i64::MIN, |delta| -delta),
@@ -85,7 +86,7 @@ fn preempt(preempted: &AllocationPreempted<'_>, rows: &mut Rows<'_, '_>) -> Resu
     })
 }
 
-fn update_job(updated: &RetrainUpdated<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
+fn update_job(updated: &RetrainUpdated<'_>, rows: &mut Changes<'_>) -> Result<(), RuntimeError> {
     let key = job_key(updated.job_id);
     let before = rows.get(&key)?;
     if let Some(row) = before.as_deref().and_then(JobRow::decode) {
@@ -99,7 +100,7 @@ fn job_key(id: Uuid) -> Vec<u8> {
     Key::of(Table::Job).id(id).end()
 }
 
-fn pend(pended: &AllocationPended<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
+fn pend(pended: &AllocationPended<'_>, rows: &mut Changes<'_>) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), pended.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Pending,
         updated_at: pended.timestamp,
@@ -110,7 +111,7 @@ fn pend(pended: &AllocationPended<'_>, rows: &mut Rows<'_, '_>) -> Result<(), Ru
     .map(drop)
 }
 
-fn approve(approved: &AllocationApproved<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
+fn approve(approved: &AllocationApproved<'_>, rows: &mut Changes<'_>) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), approved.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Approved,
         updated_at: approved.timestamp,
@@ -122,7 +123,7 @@ fn approve(approved: &AllocationApproved<'_>, rows: &mut Rows<'_, '_>) -> Result
     change_pool(rows, approved.pool, |pool| pool.reserved += approved.delta)
 }
 
-fn applied_by(applied: &AllocationApplied<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
+fn applied_by(applied: &AllocationApplied<'_>, rows: &mut Changes<'_>) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), applied.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Applied,
         updated_at: applied.timestamp,
@@ -136,7 +137,7 @@ fn applied_by(applied: &AllocationApplied<'_>, rows: &mut Rows<'_, '_>) -> Resul
     .map(drop)
 }
 
-fn confirm(confirmed: &AllocationConfirmed<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
+fn confirm(confirmed: &AllocationConfirmed<'_>, rows: &mut Changes<'_>) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), confirmed.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Confirmed,
         updated_at: confirmed.timestamp,
@@ -149,7 +150,7 @@ fn confirm(confirmed: &AllocationConfirmed<'_>, rows: &mut Rows<'_, '_>) -> Resu
     })
 }
 
-fn reject(rejected: &AllocationRejected<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
+fn reject(rejected: &AllocationRejected<'_>, rows: &mut Changes<'_>) -> Result<(), RuntimeError> {
     let was = change(rows, &mut Vec::new(), rejected.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Rejected,
         updated_at: rejected.timestamp,
@@ -167,7 +168,7 @@ fn reject(rejected: &AllocationRejected<'_>, rows: &mut Rows<'_, '_>) -> Result<
     }
 }
 
-fn release(released: &AllocationReleased<'_>, rows: &mut Rows<'_, '_>) -> Result<(), RuntimeError> {
+fn release(released: &AllocationReleased<'_>, rows: &mut Changes<'_>) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), released.allocation_id, |row| AllocationRow {
         lifecycle: Lifecycle::Released,
         updated_at: released.timestamp,
@@ -183,7 +184,7 @@ fn allocation_key(id: Uuid) -> Vec<u8> {
 
 /// Changes an allocation that is there, with `scratch` for the row as it was; gives where it stood.
 fn change<'a>(
-    rows: &mut Rows<'_, '_>,
+    rows: &mut Changes<'_>,
     scratch: &'a mut Vec<u8>,
     id: Uuid,
     to: impl FnOnce(AllocationRow<'a>) -> AllocationRow<'a>,
@@ -195,11 +196,11 @@ fn change<'a>(
     Ok(Some(row.lifecycle))
 }
 
-fn step(rows: &mut Rows<'_, '_>, id: Uuid, lifecycle: Lifecycle, updated_at: EventTime) -> Result<(), RuntimeError> {
+fn step(rows: &mut Changes<'_>, id: Uuid, lifecycle: Lifecycle, updated_at: EventTime) -> Result<(), RuntimeError> {
     change(rows, &mut Vec::new(), id, |row| AllocationRow { lifecycle, updated_at, ..row }).map(drop)
 }
 
-fn change_pool(rows: &mut Rows<'_, '_>, name: &str, change: impl FnOnce(&mut PoolRow)) -> Result<(), RuntimeError> {
+fn change_pool(rows: &mut Changes<'_>, name: &str, change: impl FnOnce(&mut PoolRow)) -> Result<(), RuntimeError> {
     let key = Key::of(Table::Pool).name(name).end();
     let before = rows.get(&key)?;
     let empty = PoolRow { capacity: 0, state: PoolState::Open, reserved: 0, held: 0 };

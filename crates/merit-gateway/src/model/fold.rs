@@ -69,46 +69,6 @@ impl Ids {
     }
 }
 
-/// The tables as they change.
-pub struct Rows<'c, 't> {
-    changes: &'c mut Changes<'t>,
-    scratch: Vec<u8>,
-}
-
-impl Rows<'_, '_> {
-    /// A row, as it will be.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RuntimeError> {
-        self.changes.get(key)
-    }
-
-    /// Sets a row.
-    pub fn put<'a>(&mut self, key: &[u8], row: &impl Datum<'a>) {
-        self.scratch.clear();
-        row.put(&mut self.scratch);
-        self.changes.put(key, &self.scratch);
-    }
-
-    /// Sets a row that is encoded.
-    pub fn put_encoded(&mut self, key: &[u8], row: &[u8]) {
-        self.changes.put(key, row);
-    }
-
-    /// Sets a row that says all by its key.
-    pub fn mark(&mut self, key: &[u8]) {
-        self.changes.put(key, &[]);
-    }
-
-    /// The same for one that is not there.
-    pub fn add_mark(&mut self, key: &[u8]) {
-        self.changes.add(key, &[]);
-    }
-
-    /// Removes a row.
-    pub fn delete(&mut self, key: &[u8]) {
-        self.changes.remove(key);
-    }
-}
-
 /// Folds the log into the tables.
 pub struct Fold {
     layout: Arc<Layout>,
@@ -208,7 +168,7 @@ impl Fold {
             }
         }
         self.tables.change(|changes| {
-            Rows { changes, scratch: Vec::new() }.put(&format_key(), &FORMAT);
+            changes.put(&format_key(), &FORMAT);
             Ok(())
         })
     }
@@ -228,13 +188,11 @@ impl Fold {
     }
 
     /// Folds some records, and notes where the fold of their partitions stands now.
-    fn change(&mut self, work: impl FnOnce(&mut Folding<'_, '_, '_>) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+    fn change(&mut self, work: impl FnOnce(&mut Folding<'_, '_>) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
         let Fold { layout, tables, ids, positions, places } = self;
-        tables.change(|changes| {
+        tables.change(|rows| {
             let before = positions.clone();
-            let mut folding = Folding { ids, positions, places, rows: Rows { changes, scratch: Vec::new() } };
-            work(&mut folding)?;
-            let Folding { positions, mut rows, .. } = folding;
+            work(&mut Folding { ids, positions, places, rows })?;
             for (at, position) in positions.iter().enumerate().filter(|(at, position)| before[*at] != **position) {
                 position.iter().for_each(|offset| rows.put(&position_key(layout, at), &PositionRow { offset: *offset }));
             }
@@ -244,14 +202,14 @@ impl Fold {
 }
 
 /// A fold at work.
-struct Folding<'f, 'c, 't> {
+struct Folding<'f, 't> {
     ids: &'f Ids,
     positions: &'f mut Vec<Option<u64>>,
     places: &'f mut Places,
-    rows: Rows<'c, 't>,
+    rows: &'f mut Changes<'t>,
 }
 
-impl Folding<'_, '_, '_> {
+impl Folding<'_, '_> {
     /// Folds a record where it is one of those that the tables are made of, and was not folded before.
     fn fold(&mut self, partition: usize, offset: u64, frame: Frame<'_>) -> Result<(), RuntimeError> {
         let Folding { ids, positions, places, rows } = self;

@@ -1,6 +1,6 @@
 //! Which decision rests on which record.
 
-use super::fold::{Folded, Ids, Rows};
+use super::fold::{Folded, Ids};
 use super::key::{Key, Table, last_id};
 use super::row::RecordRow;
 use merit_core::record::ScoreUpdated;
@@ -9,14 +9,14 @@ use merit_runtime::RuntimeError;
 use merit_runtime::frame::Frame;
 use merit_runtime::layout::{Layout, Partition};
 use merit_runtime::store::Store;
-use merit_runtime::tables::{Direction, Tables};
+use merit_runtime::tables::{Changes, Direction, Tables};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
 /// The most nodes that one graph shows.
 const MOST_NODES: usize = 256;
 
-pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_, '_>) {
+pub(super) fn fold(record: &Folded<'_>, rows: &mut Changes<'_>) {
     if !Kind::DECISIONS.contains(record.kind) {
         return;
     }

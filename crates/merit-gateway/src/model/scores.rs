@@ -1,12 +1,13 @@
 //! The last score of every agent, their board, and their past.
 
-use super::fold::{Folded, Rows, minute};
+use super::fold::{Folded, minute};
 use super::key::{Key, Table};
 use super::row::{HistoryRow, PastWindow, RecordRow};
 use foldhash::HashMap;
 use merit_core::record::{ScoreUpdated, WindowScore};
 use merit_core::{Datum, Fixed, List};
 use merit_runtime::RuntimeError;
+use merit_runtime::tables::Changes;
 
 /// The window that a score is asked about.
 pub(crate) fn asked<'a>(score: &ScoreUpdated<'a>) -> Option<WindowScore<'a>> {
@@ -19,6 +20,7 @@ fn is_aggregate(agent_id: &str) -> bool {
 }
 
 /// What is known of an agent whose score was folded before.
+#[derive(Default)]
 struct Last {
     /// Where it stands: on the board of its division, by its score. None for what has no place there.
     place: Option<Fixed>,
@@ -30,12 +32,6 @@ struct Last {
 }
 
 impl Last {
-    fn of(score: &ScoreUpdated<'_>) -> Last {
-        let mut last = Last { place: None, division: String::new(), minute: 0, past: Vec::new() };
-        last.set(score);
-        last
-    }
-
     fn set(&mut self, score: &ScoreUpdated<'_>) {
         self.place = place(score);
         self.minute = minute(score.timestamp);
@@ -73,30 +69,31 @@ impl Places {
     }
 }
 
-pub(super) fn fold(record: &Folded<'_>, rows: &mut Rows<'_, '_>, places: &mut Places) -> Result<(), RuntimeError> {
+pub(super) fn fold(record: &Folded<'_>, rows: &mut Changes<'_>, places: &mut Places) -> Result<(), RuntimeError> {
     let Some(score) = ScoreUpdated::decode(record.frame.payload) else { return Ok(()) };
     let (agent, key) = (score.agent_id, Key::of(Table::Score).name(score.agent_id).end());
     if let Some(last) = places.0.get_mut(agent) {
         follow(&score, last, rows);
-    } else if let Some(before) = score_in(rows.get(&key)?.as_deref()) {
-        let mut last = Last::of(&before);
+    } else {
+        // The first of an agent makes nothing history.
+        let mut last = Last { minute: minute(score.timestamp), ..Last::default() };
+        if let Some(before) = score_in(rows.get(&key)?.as_deref()) {
+            last.set(&before);
+        }
         follow(&score, &mut last, rows);
         places.keep(agent, last);
-    } else {
-        place(&score).into_iter().for_each(|place| rows.add_mark(&board_key(score.division_id, place, agent)));
-        places.keep(agent, Last::of(&score));
     }
     rows.put(&key, &record.row());
     Ok(())
 }
 
 /// Puts a score in the place of the last one.
-fn follow(score: &ScoreUpdated<'_>, last: &mut Last, rows: &mut Rows<'_, '_>) {
+fn follow(score: &ScoreUpdated<'_>, last: &mut Last, rows: &mut Changes<'_>) {
     let (agent, new) = (score.agent_id, place(score));
     if last.place != new || last.division != score.division_id {
-        last.place.into_iter().for_each(|old| rows.delete(&board_key(&last.division, old, agent)));
+        last.place.into_iter().for_each(|old| rows.remove(&board_key(&last.division, old, agent)));
         // It stands on one board, in one place.
-        new.into_iter().for_each(|new| rows.add_mark(&board_key(score.division_id, new, agent)));
+        new.into_iter().for_each(|new| rows.mark_new(&board_key(score.division_id, new, agent)));
     }
     // The score of a minute is history once another minute follows: until then it is the last one.
     if last.minute != minute(score.timestamp) {

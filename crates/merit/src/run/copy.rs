@@ -100,15 +100,15 @@ fn in_force(
     let read = || InForce::new(cluster, topics, layout, Vec::new());
     let parameters = epoch::parameters(topology);
     let wanted = Wanted { topology, parameters: &parameters, partitions: layout.report_partitions, emitter_key: signer.public() };
-    let is_wanted = |found: &[u8]| Ok::<bool, RuntimeError>(wanted.behind(found, None)?.is_none());
-    let mut found = read()?.so_far().configuration()?.epoch;
-    if !is_wanted(&found)? {
-        found = read()?.configuration()?.epoch;
+    let found = read()?.so_far().configuration()?.epoch;
+    if wanted.behind(&found, None)?.is_none() {
+        return Ok(found);
     }
+    let found = read()?.configuration()?.epoch;
     let Some(current) = ConfigEpoch::decode(&found) else { return Err(ClusterError::NotBegun.into()) };
-    match is_wanted(&found)? {
-        true => Ok(found),
-        false => Err(ClusterError::ConfigMismatch { number: current.number }.into()),
+    match wanted.behind(&found, None)? {
+        None => Ok(found),
+        Some(_) => Err(ClusterError::ConfigMismatch { number: current.number }.into()),
     }
 }
 
