@@ -35,7 +35,7 @@ pub struct Limits {
     /// Requests that one HTTP/2 connection may abandon over those it let finish; then it is closed (CVE-2023-44487). Default 128.
     pub abandoned: u64,
     /// Requests a second of one principal, with a burst of one second's worth; then 429.
-    /// Default 100,000: over what two cores serve, so it stops only what would starve all others.
+    /// Default 100,000: over what two cores take in of reports, so it stops only what would starve all others.
     pub rate: NonZeroU32,
 }
 
