@@ -5,7 +5,8 @@
 //! - `null`: the same reports through the same client library, as many bytes written a report, and nothing computed.
 //! - `latency`: reports at a fixed rate, each stamped with when it was due.
 //! - `restart`: a copy is killed in the middle of a backlog; from the start of the next to its first record.
-//! - `recovery`: a copy with much state is killed, and loses its disk; until the next has processed one report more.
+//! - `recovery`: a copy with much state is killed, and loses its disk; until the next has processed one report more, and how much of
+//!   that it waited for the group.
 //!
 //! `REPORTS`, `AGENTS`, `RATE`, `MEASURED_SECONDS`, `WARM_UP` and `BACKLOG` say how much.
 
@@ -429,31 +430,41 @@ fn restart() {
 fn recovery() {
     let reports = number("REPORTS", 1_000_000);
     let bench = Bench::begin(&[]);
-    let mut copy = bench.application.copy("a");
+    let first = bench.application.copy("a");
     bench.preload(0..reports);
     bench.application.wait_drained();
+    first.kill();
     for (next, lost) in (reports..).zip([false, false, true]) {
-        copy.kill();
         let disk = megabytes(&bench.application.data("a"), "").round();
         if lost {
             std::fs::remove_dir_all(bench.application.data("a")).expect("our own directory");
         }
         let changelogs = megabytes(&bench.kafka.folder().join("broker-1/data"), "-changelog-").round();
         let begun = Instant::now();
-        copy = bench.application.copy("a");
+        let copy = bench.application.copy("a");
         bench.preload(next..next + 1);
         bench.application.wait_consumed();
         let (seconds, used) = (begun.elapsed().as_secs_f64(), cpu(copy.id()));
+        let group = joined(&copy.killed().err);
         println!(
             "{}",
             json!({
                 "system": "merit", "test": "recovery", "agents": bench.agents, "reports": reports, "disk_lost": lost, "disk_mb": disk,
-                "changelog_mb": changelogs, "first_record_s": tenths(seconds), "changelog_mb_per_s": tenths(changelogs / seconds),
-                "cpu_s": tenths(used),
+                "changelog_mb": changelogs, "first_record_s": tenths(seconds), "of_which_group_s": tenths(group), "cpu_s": tenths(used),
             })
         );
     }
-    end(copy);
+}
+
+/// Seconds that a copy waited for the group to give it its tasks.
+fn joined(diary: &str) -> f64 {
+    let lines: Vec<Value> = diary.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let at = |message: &str| {
+        let line = lines.iter().find(|line| line["message"] == message)?;
+        line["timestamp"].as_str()?.parse::<jiff::Timestamp>().ok()
+    };
+    let (from, to) = (at("joins the group"), at("the group gave this copy its tasks"));
+    from.zip(to).map_or(f64::NAN, |(from, to)| (to - from).total(jiff::Unit::Second).expect("a span of seconds"))
 }
 
 /// Millions of bytes of the files under a folder whose path has that in it.

@@ -22,6 +22,8 @@ use std::task::Poll;
 pub(super) struct Last {
     /// Offset of the last leaf of its audit chain.
     pub(super) leaf: Option<u64>,
+    /// Offset behind it from which on later ones are looked for: no leaf of the task lies between.
+    pub(super) next: u64,
 }
 
 impl Last {
@@ -29,13 +31,14 @@ impl Last {
         let mut row = Vec::new();
         LOGIC_VERSION.put(&mut row);
         self.leaf.put(&mut row);
+        self.next.put(&mut row);
         row
     }
 
     /// Reads a row, and the version of the logic that computed what it stands for.
     pub(super) fn from_row(mut row: &[u8]) -> Option<(u32, Last)> {
-        let (logic_version, leaf) = (u32::get(&mut row)?, Option::<u64>::get(&mut row)?);
-        row.is_empty().then_some((logic_version, Last { leaf }))
+        let (logic_version, leaf, next) = (u32::get(&mut row)?, Option::<u64>::get(&mut row)?, u64::get(&mut row)?);
+        row.is_empty().then_some((logic_version, Last { leaf, next }))
     }
 }
 
@@ -72,9 +75,12 @@ struct Saved {
 
 impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     /// Takes what changed in a task, to be written to its changelog, then to the disk.
-    pub(super) fn begin_checkpoint(&mut self, number: usize) -> Result<(), Stop> {
+    pub(super) async fn begin_checkpoint(&mut self, number: usize) -> Result<(), Stop> {
         let setup = Rc::clone(&self.setup);
+        // No batch is under way: what the task decides behind this checkpoint comes behind this end.
+        let end = self.place.read(Step::ReadOutputs, |transport| transport.end_of(setup.leaves[number])).await?;
         let Some(running) = self.tasks.get_mut(&number) else { return Ok(()) };
+        running.last.next = end;
         let rows = running.gather(&setup, number);
         let calls = self.bounds.calls_beside.max(rows.len() / ROWS_AT_ONCE / MOST_BATCHES);
         let writing = Writing {

@@ -87,12 +87,12 @@ impl<'s> Refold<'s> {
         Refold { setup, task, last, recorded: VecDeque::new(), head: None, unsent: Outputs::default(), sabotage }
     }
 
-    /// Reads that leaf and those behind it, to the end of their partition: whatever was open before has ended by there.
+    /// Reads that leaf and those behind the checkpoint, to the end of their partition: whatever was open before has ended by there.
     async fn read_leaves<T: Transport, D: Disk>(&mut self, place: &Place<T, D>) -> Result<(), Stop> {
         let (layout, partition) = (&self.setup.layout.tasks[self.task], self.setup.leaves[self.task]);
-        let before = self.last.leaf;
+        let Last { leaf: before, next: behind } = self.last;
         let end = place.read(Step::ReadOutputs, |transport| transport.end_of(partition)).await?;
-        let mut next = before.unwrap_or(0);
+        let mut next = before.unwrap_or(behind);
         while next < end {
             let mut take = |offset, frame: Option<Frame<'_>>| {
                 let Some(frame) = frame.filter(|frame| layout.is_audit(frame.stream)) else { return };
@@ -101,8 +101,9 @@ impl<'s> Refold<'s> {
                     self.recorded.push_back((offset, bytes_of(&frame)));
                 }
             };
-            next = place.read(Step::ReadOutputs, |transport| transport.read(partition, next, end, &mut take)).await?;
+            next = place.read(Step::ReadOutputs, |transport| transport.read(partition, next, end, &mut take)).await?.max(behind);
         }
+        self.last.next = end.max(behind);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use super::error::ClusterError;
 use super::foreign::Intake;
 use super::member::{Member, Owned};
 use super::producer::Producer;
+use super::queue::Fetched;
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
 use super::wire::{self, Read, Writer};
@@ -13,7 +14,7 @@ use crate::copy::{Membership, Refused, Role, Setup, Take, Transport};
 use crate::frame::Frame;
 use merit_core::record::ConfigEpoch;
 use merit_core::{Datum, Kind};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -69,7 +70,7 @@ impl Connection {
         let member = Member::join(cluster, instance, &inputs, topics, last_error)?;
         let reader = Reader::new(cluster, topics, last_error)?;
         let id = format!("{}-{instance}", cluster.application);
-        let producers = [id.clone(), format!("{id}-changelog")].map(|id| Producer::new(cluster, id, last_error));
+        let producers = [id.clone(), format!("{id}-changelog")].map(|id| Producer::new(cluster, id, topics.place(0).0, last_error));
         Ok(Connection {
             setup: Rc::clone(setup),
             topics: Arc::clone(topics),
@@ -124,7 +125,7 @@ struct Door {
 
 impl Door {
     /// Hands a message to a task, unless what stands there is none of its inputs. False where the partition has to wait before it.
-    fn give(&mut self, partition: usize, message: &BorrowedMessage<'_>, offset: u64, take: Take<'_>) -> Result<bool, ClusterError> {
+    fn give(&mut self, partition: usize, message: &Fetched, offset: u64, take: Take<'_>) -> Result<bool, ClusterError> {
         match wire::read(message) {
             Read::Record(frame) => {
                 self.check_epoch(&frame)?;

@@ -2,6 +2,7 @@
 
 use super::client::Cluster;
 use super::error::{ClusterError, patiently};
+use super::queue::Fetched;
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
 use super::wire::{self, Read};
@@ -10,7 +11,7 @@ use crate::layout::Layout;
 use crate::task::TaskRow;
 use crate::{RuntimeError, store};
 use merit_core::{Datum, EventTime, Kind};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::Message;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -125,7 +126,7 @@ impl InForce {
     }
 
     /// Gives what is left of a partition from an offset on to its present end, or to where it is decided.
-    fn read(&mut self, partition: usize, from: u64, mut each: impl FnMut(&BorrowedMessage<'_>)) -> Result<(), ClusterError> {
+    fn read(&mut self, partition: usize, from: u64, mut each: impl FnMut(&Fetched)) -> Result<(), ClusterError> {
         let (topic, number) = self.topics.place(partition);
         if self.absent.iter().any(|absent| absent == topic) {
             return Ok(());

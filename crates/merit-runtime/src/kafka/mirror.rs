@@ -9,6 +9,7 @@ use super::error::{ClusterError, patiently};
 use super::foreign::Intake;
 use super::gathered::Gathered;
 use super::group::Group;
+use super::queue::Fetched;
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
 use super::wire::{self, Read};
@@ -17,7 +18,6 @@ use crate::layout::Layout;
 use crate::processed::{Processed, Span};
 use crate::store::{Commit, Mirrored, Store};
 use crate::{RuntimeError, archive};
-use rdkafka::message::BorrowedMessage;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -165,7 +165,7 @@ impl Source {
             while gathered.bytes < COMMIT_BYTES && gathered.open_bytes(at) < BATCH_BYTES && !intake.is_held(at) {
                 let from = gathered.next(at);
                 let mut is_held = false;
-                let take = |offset, message: &BorrowedMessage<'_>| is_held = is_held || !take(gathered, intake, at, offset, message);
+                let take = |offset, message: &Fetched| is_held = is_held || !take(gathered, intake, at, offset, message);
                 if reader.poll(at, from, TURN, take)? < TURN {
                     break;
                 }
@@ -183,7 +183,7 @@ impl Source {
 }
 
 /// Takes a message; false where its partition has to wait before it.
-fn take(gathered: &mut Gathered, intake: &mut Intake, at: usize, offset: u64, message: &BorrowedMessage<'_>) -> bool {
+fn take(gathered: &mut Gathered, intake: &mut Intake, at: usize, offset: u64, message: &Fetched) -> bool {
     match wire::read(message) {
         Read::Record(frame) => gathered.take(at, offset, Some(&frame)),
         Read::Gap => gathered.take(at, offset, None),
@@ -276,7 +276,7 @@ impl Mirror {
         partition: usize,
         from: u64,
         most: usize,
-        each: impl FnMut(u64, &BorrowedMessage<'_>),
+        each: impl FnMut(u64, &Fetched),
     ) -> Result<usize, ClusterError> {
         self.source.reader.poll(partition, from, most, each)
     }

@@ -109,6 +109,8 @@ impl ProducerContext<NoCustomPartitioner> for Context {
 pub(super) struct Producer {
     cluster: Cluster,
     id: String,
+    /// A topic that is there.
+    topic: String,
     last_error: LastError,
     /// None before it was initialised.
     producer: Option<Arc<BaseProducer<Context>>>,
@@ -117,8 +119,9 @@ pub(super) struct Producer {
 
 impl Producer {
     /// One that is not initialised.
-    pub(super) fn new(cluster: &Cluster, id: String, last_error: &LastError) -> Producer {
-        Producer { cluster: cluster.clone(), id, last_error: last_error.clone(), producer: None, is_initialised: false }
+    pub(super) fn new(cluster: &Cluster, id: String, topic: &str, last_error: &LastError) -> Producer {
+        let (cluster, topic, last_error) = (cluster.clone(), topic.to_owned(), last_error.clone());
+        Producer { cluster, id, topic, last_error, producer: None, is_initialised: false }
     }
 
     /// Makes it anew: whatever the one before had open is decided behind this.
@@ -133,6 +136,11 @@ impl Producer {
             self.producer = Some(Arc::new(made));
         }
         let Some(producer) = &self.producer else { return Err(Refused::Retry) };
+        // Once a broker is connected, the coordinator is asked for at once; a client that has none looks again after half a second. The
+        // first answer may close the connection that it came by, for one to the same broker by its number. What fails shows below.
+        for _ in 0..2 {
+            let _ = producer.client().fetch_metadata(Some(&self.topic), CALL);
+        }
         match producer.init_transactions(CALL) {
             Ok(()) => {
                 self.is_initialised = true;

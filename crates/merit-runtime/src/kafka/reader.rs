@@ -5,11 +5,11 @@
 
 use super::client::{CALL, Cluster, Role};
 use super::error::ClusterError;
+use super::queue::{Fetched, Queue};
 use super::topics::Topics;
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::Message;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,7 +71,7 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {}
 
 struct Open {
-    queue: PartitionQueue<Context>,
+    queue: Queue<Context>,
     /// Offset that the next message has, or one behind it.
     next: u64,
     /// Everything before was stable when it was opened.
@@ -104,34 +104,28 @@ impl Reader {
     }
 
     /// Gives what is there of a partition from an offset on, `most` messages at most, and waits for none; returns their number.
-    pub fn poll(
-        &mut self,
-        partition: usize,
-        from: u64,
-        most: usize,
-        mut each: impl FnMut(u64, &BorrowedMessage<'_>),
-    ) -> Result<usize, ClusterError> {
+    pub fn poll(&mut self, partition: usize, from: u64, most: usize, mut each: impl FnMut(u64, &Fetched)) -> Result<usize, ClusterError> {
         self.serve();
         if self.open.get(&partition).is_none_or(|open| open.next != from) {
             self.position(partition, from)?;
         }
         let Some(open) = self.open.get_mut(&partition) else { return Ok(0) };
-        for given in 0..most {
-            match open.queue.poll(Duration::ZERO) {
-                None => return Ok(given),
-                Some(Ok(message)) => {
-                    let offset = message.offset() as u64;
-                    // A fetch that began before this position was asked for may come late.
-                    if offset >= open.next {
-                        open.next = offset + 1;
-                        each(offset, &message);
-                    }
+        let mut fault = None;
+        let given = open.queue.poll(most, |found| match found {
+            // What comes behind a fault is read again.
+            _ if fault.is_some() => {}
+            Ok(message) => {
+                let offset = message.offset() as u64;
+                // A fetch that began before this position was asked for may come late.
+                if offset >= open.next {
+                    open.next = offset + 1;
+                    each(offset, message);
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => open.ended = true,
-                Some(Err(error)) => return self.failed(partition, from, &error).map(|()| given),
             }
-        }
-        Ok(most)
+            Err(KafkaError::PartitionEOF(_)) => open.ended = true,
+            Err(error) => fault = Some(error),
+        });
+        fault.map_or(Ok(given), |error| self.failed(partition, from, &error).map(|()| given))
     }
 
     /// The same up to `end`, which is waited for; returns the offset to go on from, and `end` or more once nothing is left before it.
@@ -142,7 +136,7 @@ impl Reader {
         from: u64,
         end: u64,
         most: usize,
-        mut each: impl FnMut(u64, &BorrowedMessage<'_>),
+        mut each: impl FnMut(u64, &Fetched),
     ) -> Result<Option<u64>, ClusterError> {
         if from >= end {
             return Ok(Some(from));
@@ -203,8 +197,11 @@ impl Reader {
 
     /// The name that the cluster has given itself.
     pub fn cluster_id(&self) -> Result<String, ClusterError> {
+        let attempt = "reach the cluster";
+        // It comes with the answer to this; who asks for it alone waits for the next metadata, about a second.
+        self.ends.fetch_metadata(Some(self.topics.place(0).0), CALL).map_err(ClusterError::call(attempt))?;
         let cause = || self.ends.context().last_error.take().unwrap_or_else(|| "no broker answers".into());
-        self.ends.client().fetch_cluster_id(CALL).ok_or_else(|| ClusterError::Call { attempt: "reach the cluster", cause: cause() })
+        self.ends.client().fetch_cluster_id(CALL).ok_or_else(|| ClusterError::Call { attempt, cause: cause() })
     }
 
     /// Asks again while a partition has no leader, as it is when it was just made or its broker died.
@@ -243,8 +240,7 @@ impl Reader {
         self.close(partition);
         let (topic, number) = self.topics.place(partition);
         let missing = || ClusterError::PartitionMissing { topic: topic.into(), partition: number };
-        // Before it is assigned, or its first messages go where nobody looks.
-        let queue = self.consumer.split_partition_queue(topic, number).ok_or_else(missing)?;
+        let queue = Queue::of(&self.consumer, topic, number).ok_or_else(missing)?;
         let at = self.list(partition, Offset::Offset(from as i64));
         self.consumer.incremental_assign(&at).map_err(ClusterError::call("read a partition"))?;
         self.open.insert(partition, Open { queue, next: from, stable: 0, ended: false });

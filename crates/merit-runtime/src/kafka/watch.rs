@@ -13,7 +13,6 @@ use crate::RuntimeError;
 use crate::frame::Frame;
 use crate::layout::Layout;
 use crate::store::Store;
-use rdkafka::message::BorrowedMessage;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -90,7 +89,7 @@ impl Looking {
             if end <= offset {
                 return Err(self.replaced(at, format!("it ends at offset {end}, and {offset} was read of it")));
             }
-            let read = self.reader.read(at, offset, offset + 1, 1, |found, message: &BorrowedMessage<'_>| {
+            let read = self.reader.read(at, offset, offset + 1, 1, |found, message| {
                 is_same |= found == offset && is_record(&wire::read(message), own);
             });
             next = read.unwrap_or(None);

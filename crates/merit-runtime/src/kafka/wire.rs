@@ -14,7 +14,7 @@ use crate::frame::Frame;
 use merit_core::id::Hex;
 use merit_core::record::{Headers, RawReport};
 use merit_core::{Datum, EventTime, Head, Kind, datum};
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
+use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
 use sha2::{Digest, Sha256};
 
 /// Name of the header.
@@ -122,7 +122,7 @@ impl Foreign<'_> {
 }
 
 /// Reads a message.
-pub fn read<'m>(message: &'m BorrowedMessage<'_>) -> Read<'m> {
+pub fn read(message: &impl Message) -> Read<'_> {
     let header = |name: &str| message.headers().and_then(|headers| headers.iter().find(|header| header.key == name));
     let time = EventTime(message.timestamp().to_millis().unwrap_or(0));
     let envelope = header(HEADER).and_then(|header| header.value);
