@@ -32,6 +32,6 @@ for _ in $(seq "$rounds"); do
     theirs restart
 done
 # What a topic costs: the same without it.
-for topic in eval.scores eval.promotions; do
+for topic in eval.scores eval.promotions alloc.applied; do
     "$bench" drain "$topic"
 done

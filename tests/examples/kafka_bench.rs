@@ -177,13 +177,9 @@ fn drain(hidden: &[&str]) {
     bench.application.wait_consumed();
     let seconds = begun.elapsed().as_secs_f64();
     let (used, memory, broker) = (cpu(copy.id()), peak(copy.id()), cpu(bench.broker()) - broker);
-    let ((decisions, _), (scores, bytes)) = (
-        bench.count("alloc.applied", Kind::AllocationRequested),
-        match hidden.contains(&"eval.scores") {
-            true => (0, 0),
-            false => bench.count("eval.scores", Kind::ScoreUpdated),
-        },
-    );
+    let count = |topic, kind| if hidden.contains(&topic) { (0, 0) } else { bench.count(topic, kind) };
+    let (decisions, _) = count("alloc.applied", Kind::AllocationRequested);
+    let (scores, bytes) = count("eval.scores", Kind::ScoreUpdated);
     end(copy);
     let per_million = 1e6 / reports as f64;
     println!(

@@ -2,6 +2,8 @@
 
 use merit_core::record::ScoreUpdated;
 use merit_core::{Datum, EventTime, Fixed, Kind};
+use merit_runtime::live;
+use merit_runtime::store::{Commit, Store, Sync};
 use merit_tests::copies::Application;
 use merit_tests::directory::{Directory, Profile, example, with_pools};
 use merit_tests::kafka::Kafka;
@@ -10,7 +12,6 @@ use merit_tests::random::Random;
 use merit_tests::reports::Report;
 use merit_tests::write;
 use std::collections::{BTreeMap, BTreeSet};
-
 use std::time::{Duration, Instant};
 
 /// What was scored, agent by agent: everything that a score says but where its report lay, which transactions move.
@@ -147,6 +148,33 @@ fn a_copy_begins_beside_a_transaction_that_another_left_open() {
     drop(left_open);
     application.wait_drained();
     copy.stop();
+}
+
+#[test]
+fn a_disk_that_is_older_than_its_changelog_remembers_is_restored_from_the_beginning() {
+    let kafka = Kafka::start(1);
+    let application = Application::begin(&kafka, Directory::new(Profile::Default));
+    let of_task = [b"evaluate\0".as_slice(), &0_u32.to_be_bytes()].concat();
+    let forgotten = [&of_task[..], b"forgotten"].concat();
+    let run = |time| {
+        let copy = application.copy("a");
+        application.send(&application.ticks(EventTime(time)), Duration::ZERO);
+        application.wait_drained();
+        copy.stop();
+    };
+    run(1_750_000_000_000);
+    for (days, is_kept) in [(5, true), (7, false)] {
+        let store = Store::open(&application.data("a"), Sync::System).expect("nobody has it");
+        let mark = store.meta("changelog/evaluate/0").expect("readable").expect("a mark");
+        let at = live::now().0 - days * 86_400_000;
+        let mark = [&mark[..16], &at.to_be_bytes()].concat();
+        let (state, meta) = (vec![(forgotten.clone(), vec![1])], vec![("changelog/evaluate/0".into(), mark)]);
+        store.commit(&mut Commit { state, meta, ..Commit::default() }, &[]).expect("room");
+        drop(store);
+        run(1_750_000_060_000 * days);
+        let store = Store::open_to_read(&application.data("a")).expect("a directory");
+        assert_eq!(store.state_row(&forgotten).expect("readable").is_some(), is_kept, "{days} days");
+    }
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
             // Whoever was refused since we own the task wrote before this end or not at all.
             let end = self.place.read(Step::ReadChangelogEnd, |transport| transport.end_of(partition)).await?;
             let mut mark = disk.borrow().mark(number)?;
-            if mark.epoch != epoch || mark.next > end {
+            if mark.epoch != epoch || mark.next > end || disk.borrow().is_outdated(number)? {
                 mark = Mark { next: 0, epoch };
                 self.place.read(Step::StoreRestored, |_| disk.borrow_mut().clear(number)).await?;
             }

@@ -92,6 +92,8 @@ pub(crate) struct Mark {
 pub(crate) trait Disk {
     /// How far it followed the changelog of a task.
     fn mark(&self, task: usize) -> Result<Mark, Refused>;
+    /// Whether the changelog of a task may have forgotten what it deleted behind that: rows on the disk that are no more.
+    fn is_outdated(&self, task: usize) -> Result<bool, Refused>;
     /// One row of a task, by its whole key.
     fn row(&self, task: usize, key: &[u8]) -> Result<Option<Vec<u8>>, Refused>;
     /// The rows of a task, as its stores read them.

@@ -35,7 +35,10 @@ pub fn required(kept: Kept, retention: Option<Duration>, replication: u32) -> Ve
     settings.extend(match kept {
         // Brokers compare the time of a record with their clock: with a retention, what is older when it comes is gone at once.
         Kept::Log => deleted(retention.map_or(-1, |retention| retention.0)),
-        Kept::Compacted => vec![("cleanup.policy", "compact".into())],
+        // Deleted rows are told for as long as a copy may be away: its disk would keep them.
+        Kept::Compacted => {
+            vec![("cleanup.policy", "compact".into()), ("delete.retention.ms", (LEAST_DAYS * 24 * Duration::HOUR.0).to_string())]
+        }
         Kept::Briefly => deleted(BRIEFLY.0),
     });
     settings
@@ -52,14 +55,8 @@ pub fn initial(kept: Kept) -> Vec<Setting> {
     let settings: &[(&'static str, &str)] = match kept {
         Kept::Log => &[],
         // A restore reads what is live and all that is not compacted yet. By default that is as much again, and a segment of up to
-        // 1 GiB or a week; with these a quarter more, and 64 MiB or an hour. Deleted rows are told for a week, as long as a copy may
-        // be away: one that misses them would keep the rows.
-        Kept::Compacted => &[
-            ("min.cleanable.dirty.ratio", "0.2"),
-            ("segment.bytes", "67108864"),
-            ("segment.ms", "3600000"),
-            ("delete.retention.ms", "604800000"),
-        ],
+        // 1 GiB or a week; with these a quarter more, and 64 MiB or an hour.
+        Kept::Compacted => &[("min.cleanable.dirty.ratio", "0.2"), ("segment.bytes", "67108864"), ("segment.ms", "3600000")],
         // A segment goes as a whole, when it is closed.
         Kept::Briefly => &[("segment.bytes", "67108864"), ("segment.ms", "3600000")],
     };
