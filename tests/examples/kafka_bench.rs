@@ -102,6 +102,26 @@ impl Bench {
         self.application.fill(numbers.map(|number| self.report(number, now)));
     }
 
+    /// Bytes of the records of topics with that in their names, as the broker has them on its disk; its indexes are not counted.
+    fn topic_bytes(&self, name: &str) -> f64 {
+        megabytes(&self.kafka.folder().join("broker-1/data"), &|path| path.contains(&format!("{name}-")) && path.ends_with(".log")) * 1e6
+    }
+
+    /// Rows of all changelogs, and the bytes of their keys and values.
+    fn changelog_rows(&self) -> (u64, u64) {
+        let topics = ["merit-evaluate-changelog", "merit-aggregate-changelog", "merit-allocate-changelog", "merit-seal-changelog"];
+        let consumer = consumer(self.kafka.bootstrap(), &topics, Offset::Beginning);
+        let (mut rows, mut bytes, mut heard) = (0, 0, Instant::now());
+        while heard.elapsed() < Duration::from_secs(1) {
+            while let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
+                heard = Instant::now();
+                rows += 1;
+                bytes += (message.key_len() + message.payload_len()) as u64;
+            }
+        }
+        (rows, bytes)
+    }
+
     fn broker(&self) -> u32 {
         running(self.kafka.folder(), 1).map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned())
     }
@@ -180,6 +200,10 @@ fn drain(hidden: &[&str]) {
     let count = |topic, kind| if hidden.contains(&topic) { (0, 0) } else { bench.count(topic, kind) };
     let (decisions, _) = count("alloc.applied", Kind::AllocationRequested);
     let (scores, bytes) = count("eval.scores", Kind::ScoreUpdated);
+    let public = ["eval.scores", "eval.promotions", "alloc.applied", "audit"];
+    let on_broker: Vec<Value> = public
+        .map(|topic| json!({ "topic": topic, "bytes_a_report": tenths(bench.topic_bytes(&format!("/{topic}")) / reports as f64) }))
+        .into();
     end(copy);
     let per_million = 1e6 / reports as f64;
     println!(
@@ -189,7 +213,7 @@ fn drain(hidden: &[&str]) {
             "reports_per_s": (reports as f64 / seconds).round(), "cpu_s_per_million": tenths(used * per_million),
             "broker_cpu_s_per_million": tenths(broker * per_million), "peak_mb": memory,
             "decisions_per_1000": decisions as f64 * 1_000.0 / reports as f64,
-            "scores": scores, "score_bytes": bytes / scores.max(1),
+            "scores": scores, "score_bytes": bytes / scores.max(1), "on_broker": on_broker,
         })
     );
 }
@@ -408,7 +432,7 @@ fn restart() {
             let begun = Instant::now();
             let next: Copy = bench.application.copy("a");
             while sink.poll(Duration::from_millis(5)).is_none_or(|message| message.is_err()) {}
-            (next, begun.elapsed(), megabytes(&bench.application.data("a"), "").round())
+            (next, begun.elapsed(), megabytes(&bench.application.data("a"), &|_| true).round())
         });
         bench.application.wait_drained();
         copy = next;
@@ -430,12 +454,12 @@ fn recovery() {
     bench.preload(0..reports);
     bench.application.wait_drained();
     first.kill();
+    let (on_broker, rows) = (bench.topic_bytes("-changelog"), bench.changelog_rows());
     for (next, lost) in (reports..).zip([false, false, true]) {
-        let disk = megabytes(&bench.application.data("a"), "").round();
+        let disk = megabytes(&bench.application.data("a"), &|_| true).round();
         if lost {
             std::fs::remove_dir_all(bench.application.data("a")).expect("our own directory");
         }
-        let changelogs = megabytes(&bench.kafka.folder().join("broker-1/data"), "-changelog-").round();
         let begun = Instant::now();
         let copy = bench.application.copy("a");
         bench.preload(next..next + 1);
@@ -446,7 +470,7 @@ fn recovery() {
             "{}",
             json!({
                 "system": "merit", "test": "recovery", "agents": bench.agents, "reports": reports, "disk_lost": lost, "disk_mb": disk,
-                "changelog_mb": changelogs, "first_record_s": tenths(seconds), "of_which_group_s": tenths(group), "cpu_s": tenths(used),
+                "changelog_mb": (on_broker / 1e6).round(), "changelog_rows": rows.0, "changelog_rows_mb": (rows.1 as f64 / 1e6).round(), "first_record_s": tenths(seconds), "of_which_group_s": tenths(group), "cpu_s": tenths(used),
             })
         );
     }
@@ -463,12 +487,12 @@ fn joined(diary: &str) -> f64 {
     from.zip(to).map_or(f64::NAN, |(from, to)| (to - from).total(jiff::Unit::Second).expect("a span of seconds"))
 }
 
-/// Millions of bytes of the files under a folder whose path has that in it.
-fn megabytes(folder: &Path, part: &str) -> f64 {
+/// Millions of bytes of the files under a folder whose path is one of those.
+fn megabytes(folder: &Path, is_one: &dyn Fn(&str) -> bool) -> f64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(data) if data.is_dir() => megabytes(&entry.path(), part),
-        Ok(data) if entry.path().to_string_lossy().contains(part) => data.len() as f64 / 1e6,
+        Ok(data) if data.is_dir() => megabytes(&entry.path(), is_one),
+        Ok(data) if is_one(&entry.path().to_string_lossy()) => data.len() as f64 / 1e6,
         _ => 0.0,
     };
     entries.map(size).sum()
