@@ -23,6 +23,7 @@ use merit_tests::kafka::{Kafka, running};
 use merit_tests::process::merit;
 use merit_tests::repository;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
@@ -104,21 +105,14 @@ impl Bench {
 
     /// Bytes of the records of topics with that in their names, as the broker has them on its disk; its indexes are not counted.
     fn topic_bytes(&self, name: &str) -> f64 {
-        megabytes(&self.kafka.folder().join("broker-1/data"), &|path| path.contains(&format!("{name}-")) && path.ends_with(".log")) * 1e6
+        bytes_under(&self.kafka.folder().join("broker-1/data"), &|path| path.contains(&format!("{name}-")) && path.ends_with(".log"))
     }
 
     /// Rows of all changelogs, and the bytes of their keys and values.
     fn changelog_rows(&self) -> (u64, u64) {
         let topics = ["merit-evaluate-changelog", "merit-aggregate-changelog", "merit-allocate-changelog", "merit-seal-changelog"];
-        let consumer = consumer(self.kafka.bootstrap(), &topics, Offset::Beginning);
-        let (mut rows, mut bytes, mut heard) = (0, 0, Instant::now());
-        while heard.elapsed() < Duration::from_secs(1) {
-            while let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
-                heard = Instant::now();
-                rows += 1;
-                bytes += (message.key_len() + message.payload_len()) as u64;
-            }
-        }
+        let (mut rows, mut bytes) = (0, 0);
+        self.read(&topics, |message| (rows, bytes) = (rows + 1, bytes + (message.key_len() + message.payload_len()) as u64));
         (rows, bytes)
     }
 
@@ -128,18 +122,25 @@ impl Bench {
 
     /// Records of a type in a topic, and the bytes of their values.
     fn count(&self, topic: &str, kind: Kind) -> (u64, u64) {
-        let consumer = consumer(self.kafka.bootstrap(), &[topic], Offset::Beginning);
-        let (mut records, mut bytes, mut heard) = (0, 0, Instant::now());
+        let (mut records, mut bytes) = (0, 0);
+        self.read(&[topic], |message| {
+            if matches!(wire::read(message), Read::Record(frame) if frame.kind() == Some(kind)) {
+                (records, bytes) = (records + 1, bytes + message.payload_len() as u64);
+            }
+        });
+        (records, bytes)
+    }
+
+    /// Gives every message of topics, until none comes for a second.
+    fn read(&self, topics: &[&str], mut each: impl FnMut(&BorrowedMessage<'_>)) {
+        let consumer = consumer(self.kafka.bootstrap(), topics, Offset::Beginning);
+        let mut heard = Instant::now();
         while heard.elapsed() < Duration::from_secs(1) {
             while let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
                 heard = Instant::now();
-                if matches!(wire::read(&message), Read::Record(frame) if frame.kind() == Some(kind)) {
-                    records += 1;
-                    bytes += message.payload_len() as u64;
-                }
+                each(&message);
             }
         }
-        (records, bytes)
     }
 }
 
@@ -432,7 +433,7 @@ fn restart() {
             let begun = Instant::now();
             let next: Copy = bench.application.copy("a");
             while sink.poll(Duration::from_millis(5)).is_none_or(|message| message.is_err()) {}
-            (next, begun.elapsed(), megabytes(&bench.application.data("a"), &|_| true).round())
+            (next, begun.elapsed(), (bytes_under(&bench.application.data("a"), &|_| true) / 1e6).round())
         });
         bench.application.wait_drained();
         copy = next;
@@ -454,9 +455,9 @@ fn recovery() {
     bench.preload(0..reports);
     bench.application.wait_drained();
     first.kill();
-    let (on_broker, rows) = (bench.topic_bytes("-changelog"), bench.changelog_rows());
+    let (on_broker, (rows, row_bytes)) = (bench.topic_bytes("-changelog"), bench.changelog_rows());
     for (next, lost) in (reports..).zip([false, false, true]) {
-        let disk = megabytes(&bench.application.data("a"), &|_| true).round();
+        let disk = (bytes_under(&bench.application.data("a"), &|_| true) / 1e6).round();
         if lost {
             std::fs::remove_dir_all(bench.application.data("a")).expect("our own directory");
         }
@@ -470,7 +471,9 @@ fn recovery() {
             "{}",
             json!({
                 "system": "merit", "test": "recovery", "agents": bench.agents, "reports": reports, "disk_lost": lost, "disk_mb": disk,
-                "changelog_mb": (on_broker / 1e6).round(), "changelog_rows": rows.0, "changelog_rows_mb": (rows.1 as f64 / 1e6).round(), "first_record_s": tenths(seconds), "of_which_group_s": tenths(group), "cpu_s": tenths(used),
+                "changelog_mb": (on_broker / 1e6).round(), "changelog_rows": rows,
+                "changelog_rows_mb": (row_bytes as f64 / 1e6).round(), "first_record_s": tenths(seconds),
+                "of_which_group_s": tenths(group), "cpu_s": tenths(used),
             })
         );
     }
@@ -487,12 +490,12 @@ fn joined(diary: &str) -> f64 {
     from.zip(to).map_or(f64::NAN, |(from, to)| (to - from).total(jiff::Unit::Second).expect("a span of seconds"))
 }
 
-/// Millions of bytes of the files under a folder whose path is one of those.
-fn megabytes(folder: &Path, is_one: &dyn Fn(&str) -> bool) -> f64 {
+/// Bytes of the files under a folder whose path is one of those.
+fn bytes_under(folder: &Path, is_one: &dyn Fn(&str) -> bool) -> f64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(data) if data.is_dir() => megabytes(&entry.path(), is_one),
-        Ok(data) if is_one(&entry.path().to_string_lossy()) => data.len() as f64 / 1e6,
+        Ok(data) if data.is_dir() => bytes_under(&entry.path(), is_one),
+        Ok(data) if is_one(&entry.path().to_string_lossy()) => data.len() as f64,
         _ => 0.0,
     };
     entries.map(size).sum()

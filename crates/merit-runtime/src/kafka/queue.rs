@@ -20,7 +20,7 @@ use std::ptr::{NonNull, null, null_mut};
 use std::sync::Arc;
 
 /// Messages of one call.
-const CALL: usize = 512;
+const BATCH: usize = 512;
 
 /// The queue of a partition.
 pub(super) struct Queue<C: ConsumerContext> {
@@ -48,11 +48,11 @@ impl<C: ConsumerContext> Queue<C> {
     pub(super) fn poll(&self, most: usize, mut each: impl FnMut(Result<&Fetched, KafkaError>)) -> usize {
         let mut given = 0;
         while given < most {
-            let mut messages = [null_mut(); CALL];
-            let asked = (most - given).min(CALL);
+            let mut messages = [null_mut(); BATCH];
+            let asked = (most - given).min(BATCH);
             // SAFETY: there is room for as many as are asked for, and the queue is there until it is dropped.
             let found = unsafe { rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, messages.as_mut_ptr(), asked) };
-            // It counts less than none where it failed, which it does where another thread closes the consumer alone.
+            // It counts less than none where it fails.
             let found = usize::try_from(found).unwrap_or(0).min(asked);
             // Each is owned, and so destroyed, even where `each` panics.
             let messages: Vec<Fetched> = messages[..found].iter().filter_map(|message| NonNull::new(*message).map(Fetched)).collect();

@@ -197,11 +197,11 @@ impl Reader {
 
     /// The name that the cluster has given itself.
     pub fn cluster_id(&self) -> Result<String, ClusterError> {
-        let attempt = "reach the cluster";
-        // It comes with the answer to this; who asks for it alone waits for the next metadata, about a second.
-        self.ends.fetch_metadata(Some(self.topics.place(0).0), CALL).map_err(ClusterError::call(attempt))?;
         let cause = || self.ends.context().last_error.take().unwrap_or_else(|| "no broker answers".into());
-        self.ends.client().fetch_cluster_id(CALL).ok_or_else(|| ClusterError::Call { attempt, cause: cause() })
+        let unreached = || ClusterError::Call { attempt: "reach the cluster", cause: cause() };
+        // It comes with the answer to this; who asks for it alone waits for the next metadata, about a second.
+        self.ends.fetch_metadata(Some(self.topics.place(0).0), CALL).map_err(|_| unreached())?;
+        self.ends.client().fetch_cluster_id(CALL).ok_or_else(unreached)
     }
 
     /// Asks again while a partition has no leader, as it is when it was just made or its broker died.
