@@ -13,6 +13,7 @@ pub mod datum;
 pub mod fixed;
 pub mod id;
 pub mod key;
+pub mod prefetch;
 pub mod processor;
 pub mod profile;
 pub mod recent;

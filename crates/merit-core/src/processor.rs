@@ -136,6 +136,15 @@ pub struct Configuration {
     pub epoch: u64,
 }
 
+/// What of a key's state is asked for: what a value points to is known once it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The value itself.
+    Value,
+    /// What it points to.
+    Pointed,
+}
+
 /// A pure state machine over one partition.
 ///
 /// Invariant: equal inputs in equal order give equal outputs, whatever checkpoints and restores lie between them.
@@ -157,11 +166,8 @@ pub trait Processor: Default + Send {
     /// Shows its stores, always the same in the same order.
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store));
 
-    /// Reads what a report of that key will touch, some records ahead, so that memory answers to many at once: `depth` 0 finds
-    /// the value, 1 what it points to. No effect but on time; the sum keeps the reads from being left out.
-    fn warm(&self, _key: &Key<'_>, _depth: u32) -> u64 {
-        0
-    }
+    /// Asks memory for what a report of that key will touch, some records ahead. No effect but on time.
+    fn warm(&self, _key: &Key<'_>, _depth: Depth) {}
 }
 
 /// A [`Processor`] whose ports are checked at run time, so that different ones stand in one chain.
@@ -181,7 +187,7 @@ pub trait DynProcessor: Send {
     /// See [`Processor::stores`].
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store));
     /// See [`Processor::warm`].
-    fn warm(&self, key: &Key<'_>, depth: u32) -> u64;
+    fn warm(&self, key: &Key<'_>, depth: Depth);
 }
 
 impl<P: Processor> DynProcessor for P {
@@ -210,8 +216,8 @@ impl<P: Processor> DynProcessor for P {
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store)) {
         Processor::stores(self, visit);
     }
-    fn warm(&self, key: &Key<'_>, depth: u32) -> u64 {
-        Processor::warm(self, key, depth)
+    fn warm(&self, key: &Key<'_>, depth: Depth) {
+        Processor::warm(self, key, depth);
     }
 }
 

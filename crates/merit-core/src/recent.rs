@@ -1,6 +1,6 @@
 //! The last inputs of a partition by id, so that one that comes again is known.
 
-use crate::{Datum, List, Row, Shape, datum};
+use crate::{Datum, List, Row, Shape, datum, prefetch};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 use hashbrown::HashTable;
@@ -68,6 +68,8 @@ impl<S> Recent<S> {
                 entry.remove();
             }
             self.ring[at] = known;
+            // The next to give way: other partitions have pushed it out of the cache since the place before it was read.
+            prefetch::line(self.ring.as_ptr().wrapping_add(at + 1));
         } else {
             self.ring.push(known);
         }
@@ -150,7 +152,7 @@ impl<S: StoreName> Row for Recent<S> {
 
     fn loaded(&mut self, _: &mut ()) {
         self.dirty = alloc::vec![false; self.ring.len().div_ceil(CHUNK)];
-        self.index.clear();
+        self.index = HashTable::with_capacity(self.ring.len());
         let ring = &self.ring;
         for (at, known) in ring.iter().enumerate() {
             self.index.insert_unique(hash_of(&known.id), at as u32, |found| hash_of(&ring[*found as usize].id));

@@ -1,8 +1,8 @@
 //! What a processor remembers: one value a key, decoded in memory, written out when a checkpoint asks, left on disk while it is
 //! not needed.
 
-use crate::processor::DynProcessor;
-use crate::{Fault, Key, Shape};
+use crate::processor::{Depth, DynProcessor};
+use crate::{Fault, Key, Shape, prefetch};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -15,6 +15,8 @@ use hashbrown::HashTable;
 pub trait Row: Default {
     /// Name of the store.
     const STORE: &'static str;
+    /// Whether a value is row 0 alone, which is found faster than rows of any number.
+    const IS_ONE_ROW: bool = false;
     /// What values of one table have in common, kept once.
     type Shared: Default;
     /// Schema of row `part`.
@@ -37,6 +39,7 @@ macro_rules! datum_row {
     ($type:ident in $store:literal) => {
         impl $crate::Row for $type {
             const STORE: &'static str = $store;
+            const IS_ONE_ROW: bool = true;
             type Shared = ();
 
             fn shape(_: u32) -> &'static $crate::Shape {
@@ -65,6 +68,8 @@ pub type TakeRow<'a> = &'a mut dyn FnMut(&str, u32, &[u8]) -> Result<(), Fault>;
 
 /// The rows of one task as its last finished checkpoint left them.
 pub trait Rows: Send + Sync {
+    /// Gives row 0 of one key of a store, where there is one.
+    fn first_of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault>;
     /// Gives every row of one key of a store.
     fn of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault>;
     /// Gives every row of a store, key by key.
@@ -114,6 +119,10 @@ impl RowMap {
 }
 
 impl Rows for RowMap {
+    fn first_of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault> {
+        self.0.get(&(store.into(), key.into(), 0)).map_or(Ok(()), |row| take(key, 0, row))
+    }
+
     fn of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault> {
         let mut parts = self.0.range((store.into(), key.into(), 0)..=(store.into(), key.into(), u32::MAX));
         parts.try_for_each(|((_, key, part), bytes)| take(key, *part, bytes))
@@ -194,9 +203,23 @@ struct Entry<V> {
     value: V,
 }
 
+/// Where an entry is. With half of its hash most others are told from it without a look at them.
+#[derive(Clone, Copy)]
+struct Place {
+    at: u32,
+    tag: u32,
+}
+
+impl Place {
+    #[inline]
+    fn tag(hash: u64) -> u32 {
+        (hash >> 16) as u32
+    }
+}
+
 impl<V: Row> Entry<V> {
     /// Bytes of an entry with nothing outside of it, its place in the index included.
-    const SIZE: usize = size_of::<Self>() + 5;
+    const SIZE: usize = size_of::<Self>() + size_of::<Place>() + 1;
 
     fn new(key: &Key<'_>) -> Self {
         let name = Name::new(key.name);
@@ -212,7 +235,7 @@ impl<V: Row> Entry<V> {
 
 /// One value a key.
 pub struct Table<V: Row> {
-    index: HashTable<u32>,
+    index: HashTable<Place>,
     entries: Vec<Entry<V>>,
     dirty: Vec<u32>,
     /// Free places.
@@ -278,6 +301,19 @@ impl<V: Row> Table<V> {
         self.find(key).map(|at| &self.entries[at as usize].value)
     }
 
+    /// Asks memory for the value of a key, and then, with [`Depth::Pointed`], for what `pointed` asks for.
+    #[inline]
+    pub fn warm(&self, key: &Key<'_>, depth: Depth, pointed: fn(&V)) {
+        match depth {
+            Depth::Value => {
+                let tag = Place::tag(key.hash);
+                let found = self.index.find(key.hash, |place| place.tag == tag);
+                found.and_then(|place| self.entries.get(place.at as usize)).into_iter().for_each(prefetch::value);
+            }
+            Depth::Pointed => self.peek(key).into_iter().for_each(pointed),
+        }
+    }
+
     /// Every key and value, in no order that may reach an output; for tables of few keys.
     pub fn iter(&mut self) -> Result<impl Iterator<Item = (&str, &V)>, Fault> {
         Store::load(self)?;
@@ -287,8 +323,9 @@ impl<V: Row> Table<V> {
 
     #[inline]
     fn find(&self, key: &Key<'_>) -> Option<u32> {
-        let entries = &self.entries;
-        self.index.find(key.hash, |at| entries[*at as usize].name.is(key.name)).copied()
+        let tag = Place::tag(key.hash);
+        let found = self.index.find(key.hash, |place| place.tag == tag && self.entries[place.at as usize].name.is(key.name));
+        found.map(|place| place.at)
     }
 
     #[inline]
@@ -305,10 +342,14 @@ impl<V: Row> Table<V> {
         let mut entry = Entry::<V>::new(key);
         let mut found = false;
         if let Some(cold) = &self.cold {
-            cold.of_key(V::STORE, key.name, &mut |name, part, bytes| {
+            let take: TakeRow<'_> = &mut |name, part, bytes| {
                 found = true;
                 load(&mut entry.value, name, part, bytes)
-            })?;
+            };
+            match V::IS_ONE_ROW {
+                true => cold.first_of_key(V::STORE, key.name, take)?,
+                false => cold.of_key(V::STORE, key.name, take)?,
+            }
         }
         if !found {
             return Ok(None);
@@ -340,7 +381,7 @@ impl<V: Row> Table<V> {
             }
         };
         let entries = &self.entries;
-        self.index.insert_unique(hash, at, |at| entries[*at as usize].hash);
+        self.index.insert_unique(hash, Place { at, tag: Place::tag(hash) }, |place| entries[place.at as usize].hash);
         at
     }
 
@@ -349,7 +390,7 @@ impl<V: Row> Table<V> {
         let empty = Entry { bytes: 0, ..Entry::new(&Key { name: "", hash: 0 }) };
         let removed = core::mem::replace(&mut self.entries[at as usize], empty);
         self.bytes -= removed.bytes as usize;
-        if let Ok(found) = self.index.find_entry(removed.hash, |found| *found == at) {
+        if let Ok(found) = self.index.find_entry(removed.hash, |found| found.at == at) {
             found.remove();
         }
         self.vacant.push(at);
@@ -370,7 +411,10 @@ impl<V: Row> Store for Table<V> {
         for at in self.dirty.drain(..) {
             let entry = &mut self.entries[at as usize];
             let name = &entry.name;
-            entry.value.save(&mut scratch, &mut |part, bytes| put(name.text(), part, bytes));
+            entry.value.save(&mut scratch, &mut |part, bytes| {
+                assert!(part == 0 || !V::IS_ONE_ROW, "store {:?} has a row {part} that would never be read", V::STORE);
+                put(name.text(), part, bytes);
+            });
             entry.dirty = false;
             let (before, now) = entry.weigh();
             self.bytes = self.bytes - before + now;

@@ -155,9 +155,12 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
 fn state_options() -> Options {
     let mut state = Options::default();
     state.set_compression_type(rocksdb::DBCompressionType::Lz4);
-    // A checkpoint writes many rows over again, in a table of its own: they are merged once some are there.
+    // A checkpoint writes many rows over again, in a table of its own: those of like size are merged once some are there. By levels
+    // each merge would rewrite every row of a large state.
+    state.set_compaction_style(DBCompactionStyle::Universal);
     state.set_level_zero_file_num_compaction_trigger(8);
-    state.set_max_bytes_for_level_base(512 << 20);
+    state.set_level_zero_slowdown_writes_trigger(32);
+    state.set_level_zero_stop_writes_trigger(64);
     // The rows of a key are one prefix, so that a key without rows costs a look at filters.
     state.set_prefix_extractor(SliceTransform::create("key", |row| &row[..row.len() - state::PART], Some(|row| row.len() > state::PART)));
     let mut table = BlockBasedOptions::default();

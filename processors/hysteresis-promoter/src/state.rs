@@ -3,7 +3,7 @@
 use crate::interval::Sequence;
 use alloc::string::String;
 use alloc::vec::Vec;
-use merit_core::{Datum, EventTime, Fixed, List, Row, Shape, Uuid, datum, datum_enum, datum_row};
+use merit_core::{Datum, EventTime, Fixed, List, Row, Shape, Uuid, datum, datum_enum, datum_row, prefetch};
 
 datum! {
     /// A window that has not closed.
@@ -105,13 +105,11 @@ impl Default for Standing {
 }
 
 impl Standing {
-    /// Reads what a report will touch.
+    /// Asks memory for what a report will touch.
     #[inline]
-    pub(crate) fn warm(&self, depth: u32) -> u64 {
-        match depth {
-            0 => self.in_row + self.score.1 + self.open.len() as u64,
-            _ => self.open.first().map_or(0, |open| open.n),
-        }
+    pub(crate) fn warm(&self) {
+        prefetch::line(self.division.as_ptr());
+        prefetch::line(self.open.as_ptr());
     }
 
     /// Forgets what was gathered towards a change of tier.
@@ -177,6 +175,7 @@ datum! {
 
 impl Row for Standing {
     const STORE: &'static str = "tiers";
+    const IS_ONE_ROW: bool = true;
     type Shared = ();
 
     fn shape(_: u32) -> &'static Shape {

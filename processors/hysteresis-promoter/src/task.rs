@@ -8,7 +8,7 @@ use crate::state::{Clock, Direction, Held, OpenWindow, Standing};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use merit_core::processor::{Configuration, MAX_HOPS, Ports};
+use merit_core::processor::{Configuration, Depth, MAX_HOPS, Ports};
 use merit_core::profile::confidence;
 use merit_core::record::{
     Action, AllocationOutcome, Approval, DemotionProposed, EntityAssigned, Evidence, Interval, Outcome, PromotionProposed,
@@ -65,8 +65,8 @@ impl Processor for HysteresisPromoter {
     }
 
     #[inline]
-    fn warm(&self, key: &Key<'_>, depth: u32) -> u64 {
-        self.standings.peek(key).map_or(0, |standing| standing.warm(depth))
+    fn warm(&self, key: &Key<'_>, depth: Depth) {
+        self.standings.warm(key, depth, Standing::warm);
     }
 }
 

@@ -37,6 +37,7 @@ pub struct Home {
 
 impl Row for Home {
     const STORE: &'static str = "homes";
+    const IS_ONE_ROW: bool = true;
     type Shared = (Shared<[Box<str>]>, Shared<str>);
 
     fn shape(_: u32) -> &'static Shape {

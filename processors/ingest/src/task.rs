@@ -7,7 +7,7 @@ use crate::state::{Counts, Home, RecentReports};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use merit_core::processor::{Configuration, MAX_HOPS, Ports};
+use merit_core::processor::{Configuration, Depth, MAX_HOPS, Ports};
 use merit_core::profile::MAX_METRICS;
 use merit_core::recent::Known;
 use merit_core::record::{AssignEntity, EntityAssigned, EvalReport, Metric, RawReport, Rejected, ReportAccepted, ReportDuplicate};
@@ -72,8 +72,8 @@ impl Processor for Ingest {
     }
 
     #[inline]
-    fn warm(&self, key: &Key<'_>, _: u32) -> u64 {
-        self.homes.peek(key).map_or(0, |home| u64::from(home.known))
+    fn warm(&self, key: &Key<'_>, depth: Depth) {
+        self.homes.warm(key, depth, |_| ());
     }
 }
 

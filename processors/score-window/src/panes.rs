@@ -10,6 +10,7 @@
 //! | 4 + 2i, 5 + 2i | sum of metric i, 1e-6; number of its values |
 
 use alloc::vec::Vec;
+use merit_core::prefetch;
 
 /// What one report, or one pane, adds to a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,16 +78,16 @@ impl Run {
         HEAD + 2 * self.metrics
     }
 
-    pub(crate) fn start(&self) -> u64 {
-        self.start as u64 + self.words.len() as u64
-    }
-
-    /// Something of the oldest pane and of the newest, that both are in the cache.
+    /// Asks memory for the oldest pane, the newest, and the place of the next.
     #[inline]
-    pub(crate) fn ends(&self) -> u64 {
-        let word = |at: usize| self.words.get(at).copied().unwrap_or_default();
-        let (first, last) = (self.start, self.words.len());
-        word(first).wrapping_add(word(first + 8)).wrapping_add(word(last.wrapping_sub(1))).wrapping_add(word(last.wrapping_sub(9)))
+    pub(crate) fn warm(&self) {
+        let words = self.words.as_ptr();
+        for at in [self.start, self.start + self.stride() - 1] {
+            prefetch::line(words.wrapping_add(at));
+        }
+        for at in [self.words.len().saturating_sub(self.stride()), self.words.len(), self.words.len() + self.stride() - 1] {
+            prefetch::line(words.wrapping_add(at));
+        }
     }
 
     /// The number of panes.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use merit_core::record::Progress;
 use merit_core::shared::{self, Names, Shared};
 use merit_core::watermark::Watermark;
-use merit_core::{Datum, Duration, EventTime, List, Row, Shape, datum, datum_row};
+use merit_core::{Datum, Duration, EventTime, List, Row, Shape, datum, datum_row, prefetch};
 
 /// One window: so many panes of one width.
 #[derive(Clone, Copy, Debug)]
@@ -80,14 +80,11 @@ impl Windows {
         self.renamed
     }
 
-    /// Reads what a report will touch: its own lines first, then the totals and both ends of each run.
+    /// Asks memory for what a report will touch: the totals and both ends of each run.
     #[inline]
-    pub(crate) fn warm(&self, depth: u32) -> u64 {
-        if depth == 0 {
-            return self.totals.iter().map(|totals| totals.n).sum::<u64>() + self.runs.iter().map(|run| run.start()).sum::<u64>();
-        }
-        let totals = self.metric_totals.iter().step_by(2).map(|(_, count)| *count).sum::<u64>();
-        self.runs.iter().fold(totals, |sum, run| sum.wrapping_add(run.ends()))
+    pub(crate) fn warm(&self) {
+        prefetch::value(&*self.metric_totals);
+        self.runs.iter().for_each(Run::warm);
     }
 
     /// The place of a metric, made where there is none. Ingest admits at most [`MAX_METRICS`] names an entity.

@@ -4,7 +4,7 @@ use super::{Store, failed, total_order};
 use crate::RuntimeError;
 use merit_core::table::TakeRow;
 use merit_core::{Fault, Rows};
-use rocksdb::{Direction, IteratorMode, ReadOptions};
+use rocksdb::ReadOptions;
 use std::sync::{Arc, PoisonError};
 
 /// Bytes of a row's part, at the end of its key.
@@ -56,12 +56,14 @@ impl Store {
         how: ReadOptions,
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), RuntimeError>,
     ) -> Result<(), RuntimeError> {
-        for row in self.db.iterator_cf_opt(self.family("state"), how, IteratorMode::From(from, Direction::Forward)) {
-            let (key, value) = row.map_err(failed("read"))?;
+        let mut rows = self.db.raw_iterator_cf_opt(self.family("state"), how);
+        rows.seek(from);
+        while let Some((key, value)) = rows.item() {
             let Some(rest) = key.strip_prefix(prefix) else { break };
-            each(rest, &value)?;
+            each(rest, value)?;
+            rows.next();
         }
-        Ok(())
+        rows.status().map_err(failed("read"))
     }
 }
 
@@ -103,6 +105,11 @@ pub struct TaskRows {
 }
 
 impl Rows for TaskRows {
+    fn first_of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault> {
+        let row = self.store.state_row(&state_key(&self.prefix(store), key, 0)).map_err(|error| self.unread(error))?;
+        row.map_or(Ok(()), |row| take(key, 0, &row))
+    }
+
     fn of_key(&self, store: &str, key: &str, take: TakeRow<'_>) -> Result<(), Fault> {
         let prefix = self.prefix(store);
         let mut of_key = ReadOptions::default();
@@ -133,13 +140,14 @@ impl TaskRows {
                 RuntimeError::Store { attempt: "read", cause }
             })
         });
-        read.map_err(|error| {
-            refused.unwrap_or_else(|| {
-                let fault = Fault(error.to_string());
-                *self.store.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                fault
-            })
-        })
+        read.map_err(|error| refused.unwrap_or_else(|| self.unread(error)))
+    }
+
+    /// Keeps why a row could not be read for whoever stops.
+    fn unread(&self, error: RuntimeError) -> Fault {
+        let fault = Fault(error.to_string());
+        *self.store.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        fault
     }
 }
 

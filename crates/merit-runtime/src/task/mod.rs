@@ -15,7 +15,7 @@ use crate::frame::Frame;
 use crate::layout::{Layout, TaskLayout};
 use merit_audit::{Chain, Running, Signer, Source};
 use merit_core::id::Hex;
-use merit_core::processor::{Configuration, DynProcessor};
+use merit_core::processor::{Configuration, Depth, DynProcessor};
 use merit_core::record::{ConfigEpoch, Headers, Kinds};
 use merit_core::{Digest, EventTime, Fault, Head, Key, Kind, Payload, Record, Settings, Sink, Uuid};
 use sha2::{Digest as _, Sha256};
@@ -350,8 +350,8 @@ impl Task {
 
     /// See [`merit_core::Processor::warm`].
     #[inline]
-    pub fn warm(&self, key: &Key<'_>, depth: u32) -> u64 {
-        self.nodes.iter().fold(0, |sum, node| sum.wrapping_add(node.processor.warm(key, depth)))
+    pub fn warm(&self, key: &Key<'_>, depth: Depth) {
+        self.nodes.iter().for_each(|node| node.processor.warm(key, depth));
     }
 
     fn run(&mut self, record: &Record<'_>, bytes: &[u8], signer: Option<&Signer>, publisher: &mut Stopping<'_>) -> Result<(), Fault> {
