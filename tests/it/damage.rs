@@ -11,7 +11,7 @@ fn import(directory: &Directory, source: &str) -> Call {
     let rows = directory.file("rows.csv");
     write(&rows, text_of_trace().split_inclusive('\n').take(1_001).collect::<String>());
     let import = directory.call(["import"]).with([rows]).with(["--mapping"]).with([trace_mapping()]).with(["--source", source]);
-    import.with(["--commit-rows", "100", "--checkpoint-inputs", "400"])
+    import.with(["--commit-rows", "100", "--checkpoint-inputs", "1000"])
 }
 
 /// All in the write-ahead log.
