@@ -295,22 +295,15 @@ impl<V: Row> Table<V> {
         Ok(Some(&entry.value))
     }
 
-    /// The value of a key, where it is in memory.
-    #[inline]
-    pub fn peek(&self, key: &Key<'_>) -> Option<&V> {
-        self.find(key).map(|at| &self.entries[at as usize].value)
-    }
-
     /// Asks memory for the value of a key, and then, with [`Depth::Pointed`], for what `pointed` asks for.
     #[inline]
     pub fn warm(&self, key: &Key<'_>, depth: Depth, pointed: fn(&V)) {
+        let tag = Place::tag(key.hash);
+        let Some(place) = self.index.find(key.hash, |place| place.tag == tag) else { return };
+        let entry = &self.entries[place.at as usize];
         match depth {
-            Depth::Value => {
-                let tag = Place::tag(key.hash);
-                let found = self.index.find(key.hash, |place| place.tag == tag);
-                found.and_then(|place| self.entries.get(place.at as usize)).into_iter().for_each(prefetch::value);
-            }
-            Depth::Pointed => self.peek(key).into_iter().for_each(pointed),
+            Depth::Value => prefetch::value(entry),
+            Depth::Pointed => pointed(&entry.value),
         }
     }
 
@@ -602,8 +595,8 @@ mod tests {
         let rows: Arc<dyn Rows> = Arc::new(rows);
         table.evict(all / 10, &rows);
         assert!(table.bytes() <= all / 10, "{} of {all}", table.bytes());
-        assert_eq!(table.peek(&Key::new("key-7")).map(|count| count.0), Some(107));
-        let gone = names.iter().filter(|name| table.peek(&Key::new(name)).is_none()).count();
+        assert_eq!(table.find(&Key::new("key-7")).map(|at| table.entries[at as usize].value.0), Some(107));
+        let gone = names.iter().filter(|name| table.find(&Key::new(name)).is_none()).count();
         assert_eq!(gone, table.vacant.len());
         for (at, name) in names.iter().enumerate().filter(|(at, _)| *at != 7) {
             assert_eq!(count(&mut table, name), Some(at as i64), "{name}");

@@ -203,17 +203,11 @@ impl Run {
         }
     }
 
-    /// Places of the panes with numbers in `from..to`.
+    /// Places of the panes with numbers in `from..to`. Searches from the newest, which is where reports are added.
     pub fn between(&self, from: i64, to: i64) -> core::ops::Range<usize> {
-        let first = |bound: i64| {
-            let (mut low, mut high) = (0, self.len());
-            while low < high {
-                let middle = (low + high) / 2;
-                if self.number(middle) < bound { low = middle + 1 } else { high = middle }
-            }
-            low
-        };
-        first(from)..first(to)
+        let first_before = |end: usize, bound: i64| (0..end).rev().take_while(|at| self.number(*at) >= bound).last().unwrap_or(end);
+        let end = first_before(self.len(), to);
+        first_before(end, from)..end
     }
 }
 
