@@ -130,7 +130,8 @@ impl<S: StoreName> Row for Recent<S> {
             *dirty = false;
             scratch.clear();
             let end = self.ring.len().min((chunk + 1) * CHUNK);
-            if let Some(places) = self.ring.get(chunk * CHUNK..end) {
+            // The row of places that a smaller ring does not have goes.
+            if let Some(places) = self.ring.get(chunk * CHUNK..end).filter(|places| !places.is_empty()) {
                 List::Slice(places).put(scratch);
             }
             put(chunk as u32 + 1, scratch);
@@ -245,6 +246,23 @@ mod tests {
                 newest.drain(..newest.len().saturating_sub(capacity));
                 check(ring.read(), &newest, next);
             }
+        }
+    }
+
+    #[test]
+    fn a_ring_that_became_smaller_twice_is_restored_as_it_was() {
+        let (mut ring, mut rows) = (Single::<Recent<Name>>::default(), RowMap::default());
+        let all = 3 * CHUNK as u64;
+        ring.write().resize(3 * CHUNK);
+        for number in 0..all {
+            ring.write().insert(known(number));
+        }
+        for chunks in [3, 2, 1] {
+            ring.write().resize(chunks * CHUNK);
+            rows.checkpoint(&mut ring);
+            ring = Single::default();
+            Store::restore(&mut ring, Arc::new(rows.clone())).expect("readable");
+            check(ring.read(), &(all - (chunks * CHUNK) as u64..all).collect(), all);
         }
     }
 
