@@ -3,7 +3,7 @@
 //! A report touches some thirty cache lines of its entity's state. Asked for a few records ahead, they come while others are at
 //! work; a plain read would hold the core up for each.
 
-#![expect(unsafe_code, reason = "the standard library has no prefetch")]
+#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the standard library has no prefetch"))]
 
 /// Bytes of a cache line: on every processor that Merit is built for, 64.
 const LINE: usize = 64;
