@@ -133,13 +133,10 @@ impl Run {
         *self = Run { words, start: 0, metrics };
     }
 
-    /// The place of the pane of that number, made where there is none. Searches from the newest.
+    /// The place of the pane of that number, made where there is none.
     #[inline]
     pub fn place(&mut self, number: i64) -> usize {
-        let mut at = self.len();
-        while at > 0 && self.number(at - 1) > number {
-            at -= 1;
-        }
+        let at = self.first_from(self.len(), number + 1);
         if at > 0 && self.number(at - 1) == number {
             return at - 1;
         }
@@ -203,11 +200,21 @@ impl Run {
         }
     }
 
-    /// Places of the panes with numbers in `from..to`. Searches from the newest, which is where reports are added.
+    /// Places of the panes with numbers in `from..to`.
     pub fn between(&self, from: i64, to: i64) -> core::ops::Range<usize> {
-        let first_before = |end: usize, bound: i64| (0..end).rev().take_while(|at| self.number(*at) >= bound).last().unwrap_or(end);
-        let end = first_before(self.len(), to);
-        first_before(end, from)..end
+        let end = self.first_from(self.len(), to);
+        self.first_from(end, from)..end
+    }
+
+    /// The first place before `end` whose pane has that number or a larger one; `end` where there is none. Searches from there
+    /// back: reports are added near the newest pane.
+    #[inline]
+    fn first_from(&self, end: usize, number: i64) -> usize {
+        let mut at = end;
+        while at > 0 && self.number(at - 1) >= number {
+            at -= 1;
+        }
+        at
     }
 }
 
