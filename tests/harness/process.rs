@@ -1,6 +1,6 @@
 //! The program as its users run it: a process.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -51,6 +51,10 @@ pub struct Running {
     out: Receiver<String>,
     err: Receiver<String>,
 }
+
+/// A call that stands still.
+#[must_use = "it goes on when this is dropped"]
+pub struct Paused<'a>(&'a Running);
 
 impl Call {
     /// With more arguments.
@@ -187,6 +191,15 @@ impl Running {
         Pid::from_raw(tracer.trim().parse().ok()?)
     }
 
+    /// Stops every thread of it, until what is returned is dropped.
+    pub fn pause(&self) -> Paused<'_> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::STOP).expect("a child can be stopped");
+        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).expect("a child can be waited for").expect("it was waited for");
+        assert!(status.stopped(), "it ended by itself with {status:?}");
+        Paused(self)
+    }
+
     /// Waits for its end.
     pub fn end(mut self) -> Done {
         let out = self.ended_within(HANG).unwrap_or_else(|| {
@@ -248,6 +261,12 @@ impl Running {
         assert!(!err.contains("panicked"), "{err}");
         assert!(status.signal() == Some(9) || status.code() == Some(0), "it failed by itself with {status}: {err}");
         status.signal() == Some(9)
+    }
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        kill_process(Pid::from_child(&self.0.child), Signal::CONT).expect("a child can go on");
     }
 }
 
