@@ -170,50 +170,6 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
             Err(refused) => Err(refused.into()),
         }
     }
-
-    /// Brings the disk to the end of the changelog.
-    pub(super) async fn restore(&self, number: usize) -> Result<(), Stop> {
-        let (partition, disk) = (self.setup.changelog(number), &self.place.disk);
-        loop {
-            let epoch = self.place.read(Step::ReadChangelogEpoch, |transport| transport.epoch_of(partition)).await?;
-            // Whoever was refused since we own the task wrote before this end or not at all.
-            let end = self.place.read(Step::ReadChangelogEnd, |transport| transport.end_of(partition)).await?;
-            let mut mark = disk.borrow().mark(number)?;
-            if mark.epoch != epoch || mark.next > end || disk.borrow().is_outdated(number)? {
-                mark = Mark { next: 0, epoch };
-                self.place.read(Step::StoreRestored, |_| disk.borrow_mut().clear(number)).await?;
-            }
-            if self.restore_to(number, mark, end).await? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Brings the disk from a place in the changelog to another; gives whether the changelog lost nothing meanwhile.
-    async fn restore_to(&self, number: usize, mut mark: Mark, end: u64) -> Result<bool, Stop> {
-        let partition = self.setup.changelog(number);
-        while mark.next < end {
-            let mut rows = Rows::new();
-            let read = |transport: &mut T| match transport.epoch_of(partition)? == mark.epoch {
-                true => {
-                    let mut take = |key: &[u8], row: &[u8]| drop(rows.insert(key.into(), row.into()));
-                    transport.read_rows(partition, mark.next, end, &mut take).map(Some)
-                }
-                false => Ok(None),
-            };
-            let Some(next) = self.place.read(Step::ReadChangelog, read).await? else { return Ok(false) };
-            let mark_behind = Mark { next, ..mark };
-            let store = |transport: &mut T| match transport.epoch_of(partition)? == mark.epoch {
-                true => self.place.disk.borrow_mut().write(number, &rows, mark_behind).map(|()| true),
-                false => Ok(false),
-            };
-            if !self.place.read(Step::StoreRestored, store).await? {
-                return Ok(false);
-            }
-            mark = mark_behind;
-        }
-        Ok(true)
-    }
 }
 
 /// What a checkpoint is made of.

@@ -4,14 +4,16 @@ use super::Setup;
 use super::checkpoint::{Last, Saving};
 use super::outputs::{Collector, Outputs};
 use super::step::Step;
+use super::takeover::Taking;
 use super::transport::{Disk, Membership, Refused, Role, Rows, Transport};
 use crate::RuntimeError;
 use crate::embedded::step_frame;
 use crate::task::Task;
 use merit_core::Fault;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -82,6 +84,8 @@ pub(crate) struct Bounds {
     pub(crate) state_bytes: usize,
     /// Calls of a checkpoint that are made behind each batch, at least.
     pub(crate) calls_beside: usize,
+    /// Records up to which reading on is sooner done than reading from elsewhere.
+    pub(crate) leap: u64,
 }
 
 /// A task that this copy runs.
@@ -120,6 +124,8 @@ pub(crate) struct Place<T, D> {
     pub(crate) step: Rc<Cell<Step>>,
     /// How often the call at hand was told to be made again.
     pub(crate) again: Rc<Cell<u32>>,
+    /// What the tasks wait for that are being taken over, where none of them moves.
+    pub(crate) held_up: Rc<Cell<Option<Step>>>,
     /// Set where the copy shall end cleanly.
     pub(crate) stopping: Rc<Cell<bool>>,
     /// What the group said last.
@@ -131,6 +137,8 @@ pub(super) struct Copy<T, D> {
     pub(super) setup: Rc<Setup>,
     pub(super) place: Rc<Place<T, D>>,
     pub(super) tasks: BTreeMap<usize, Running>,
+    /// Those that are being taken over.
+    pub(super) taking: Option<Taking>,
     /// The checkpoint that is being written.
     pub(super) saving: Option<Saving>,
     /// Offset behind the last leaf of this copy, by partition.
@@ -138,10 +146,11 @@ pub(super) struct Copy<T, D> {
     pub(super) bounds: Bounds,
     /// Room of the batch before.
     room: Outputs,
-    /// Whether this turn takes a task over.
-    takes_over: bool,
     pub(super) sabotage: Option<Sabotage>,
 }
+
+/// What ends with an answer, or ends the copy.
+pub(super) type Work<'w, A> = Pin<Box<dyn Future<Output = Result<A, Stop>> + 'w>>;
 
 impl<T: Transport, D: Disk> Place<T, D> {
     /// One call to the outside: waits for its turn, and calls again where it is told to.
@@ -154,6 +163,24 @@ impl<T: Transport, D: Disk> Place<T, D> {
                 answer => return answer,
             }
         }
+    }
+
+    /// Runs some at once, a call of each in turn, until all are done or one fails. None of them wakes anybody.
+    pub(super) async fn all<A>(&self, work: Vec<Work<'_, A>>) -> Result<Vec<A>, Stop> {
+        let mut left: VecDeque<(usize, Step, Work<'_, A>)> =
+            work.into_iter().enumerate().map(|(at, work)| (at, self.step.get(), work)).collect();
+        let mut done = BTreeMap::new();
+        while let Some((at, step, mut work)) = left.pop_front() {
+            self.step.set(step);
+            match poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+                Poll::Ready(answer) => drop(done.insert(at, answer?)),
+                Poll::Pending => left.push_back((at, self.step.get(), work)),
+            }
+            if let Some((_, next, _)) = left.front() {
+                self.stand_before(*next).await;
+            }
+        }
+        Ok(done.into_values().collect())
     }
 
     /// Waits for the next turn.
@@ -177,7 +204,7 @@ where
 {
     let place = Rc::new(place);
     let (tasks, leaf_ends, room) = (BTreeMap::new(), BTreeMap::new(), Outputs::default());
-    let mut copy = Copy { setup, place, tasks, saving: None, leaf_ends, bounds, room, takes_over: false, sabotage };
+    let mut copy = Copy { setup, place, tasks, taking: None, saving: None, leaf_ends, bounds, room, sabotage };
     let run = async {
         copy.place.read(Step::InitialiseProducer, |transport| transport.initialise(Role::Outputs)).await?;
         copy.place.read(Step::InitialiseChangelog, |transport| transport.initialise(Role::Changelog)).await?;
@@ -199,26 +226,17 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
             self.give_up_saving().await?;
         }
         let stopping = self.place.stopping.get();
-        let missing = of.tasks.iter().find(|(task, _)| !self.tasks.contains_key(*task));
-        // One is taken over, and those that are here take a turn: the first go on while the last are restored.
-        self.takes_over = !self.takes_over && !stopping && missing.is_some();
-        if stopping || self.takes_over {
+        if stopping || self.saving.as_ref().is_some_and(|saving| !self.tasks.contains_key(&saving.task)) {
             // What is taken over is read to its end, and a changelog has none while it is written.
             self.finish_saving().await?;
         }
-        if let Some((task, since)) = missing.filter(|_| self.takes_over) {
-            let taken = self.take_over(*task, *since).await;
-            // Who lost the task meanwhile has read what its next owner wrote.
-            if self.join().await?.tasks.get(task) == Some(since) {
-                self.tasks.insert(*task, taken?);
-            }
-            return Ok(());
-        }
         if stopping {
+            self.leave_untaken();
             let due = self.tasks.iter().find(|(_, running)| running.unsaved > 0 || !running.rows.is_empty());
             let Some((task, _)) = due else { return Err(Stop::Clean) };
             return self.begin_checkpoint(*task).await;
         }
+        self.take_over(&of).await?;
         let mut batch = self.transform().await?;
         let is_at_rest = batch.positions.is_empty();
         if !is_at_rest {

@@ -8,7 +8,8 @@
 //! [`Transport`] and a [`Disk`]: those of the simulation, where everything fails, or those of Kafka. The loop is the same, so what
 //! the simulation proves of it holds there too.
 //!
-//! Read in this order: [`cycle`] (the loop), [`checkpoint`] and [`recovery`] (what it keeps, and how a task is taken over),
+//! Read in this order: [`cycle`] (the loop), [`checkpoint`], [`takeover`] and [`recovery`] (what it
+//! keeps, and how a task is taken over),
 //! [`outputs`] (what a batch led to), [`transport`] (what it asks for), [`step`] (where it can be stopped).
 
 mod checkpoint;
@@ -16,6 +17,7 @@ mod cycle;
 mod outputs;
 mod recovery;
 mod step;
+mod takeover;
 mod transport;
 
 pub use cycle::Sabotage;

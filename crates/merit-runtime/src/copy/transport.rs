@@ -56,10 +56,15 @@ pub(crate) trait Transport {
     fn epoch_of(&mut self, partition: usize) -> Result<u64, Refused>;
     /// Gives what came in from an offset on, and waits for nothing.
     fn poll(&mut self, partition: usize, from: u64, take: Take<'_>) -> Result<(), Refused>;
-    /// Gives some of what lies before `end`, which is waited for, and the offset to go on from.
+    /// Gives some of what lies before `end`, which is waited for, and the offset to go on from. Of an input: [`Transport::poll`] goes on
+    /// behind it.
     fn read(&mut self, partition: usize, from: u64, end: u64, take: Take<'_>) -> Result<u64, Refused>;
+    /// The same of any partition, of an input that is polled too.
+    fn read_past(&mut self, partition: usize, from: u64, end: u64, take: Take<'_>) -> Result<u64, Refused>;
     /// The same of a changelog: keys and rows.
     fn read_rows(&mut self, partition: usize, from: u64, end: u64, take: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64, Refused>;
+    /// Nothing is read of what is past for now.
+    fn close_past(&mut self);
     /// Begins a transaction.
     fn begin(&mut self, role: Role) -> Result<(), Refused>;
     /// Sends a record in the open transaction.

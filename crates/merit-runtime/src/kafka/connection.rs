@@ -43,6 +43,8 @@ pub(super) struct Connection {
     topics: Arc<Topics>,
     door: Door,
     reader: Reader,
+    /// Reads leaves and changelogs, wherever `reader` stands.
+    past: Reader,
     member: Member,
     producers: [Producer; 2],
     writer: Writer,
@@ -69,6 +71,7 @@ impl Connection {
         let inputs: Vec<&str> = inputs.into_iter().collect();
         let member = Member::join(cluster, instance, &inputs, topics, last_error)?;
         let reader = Reader::new(cluster, topics, last_error)?;
+        let past = Reader::new(cluster, topics, last_error)?;
         let id = format!("{}-{instance}", cluster.application);
         let producers = [id.clone(), format!("{id}-changelog")].map(|id| Producer::new(cluster, id, topics.place(0).0, last_error));
         Ok(Connection {
@@ -76,6 +79,7 @@ impl Connection {
             topics: Arc::clone(topics),
             door: Door { setup: Rc::clone(setup), in_force, intake: Intake::new(&setup.layout, topics, last_error) },
             reader,
+            past,
             member,
             producers,
             writer: Writer::default(),
@@ -85,6 +89,13 @@ impl Connection {
             observe,
             reported: Instant::now(),
         })
+    }
+
+    /// Where to read on, if anything came.
+    fn moved(&mut self, next: Result<Option<u64>, Refused>) -> Result<u64, Refused> {
+        let next = next?.ok_or(Refused::Retry)?;
+        self.busy = true;
+        Ok(next)
     }
 
     fn producer(&self, role: Role) -> &Producer {
@@ -145,6 +156,21 @@ impl Door {
             Read::Gap => {}
         }
         Ok(true)
+    }
+
+    /// Hands on what lies before `end`; gives the offset to go on from, or none where nothing came or the partition has to wait.
+    fn read(&mut self, reader: &mut Reader, partition: usize, from: u64, end: u64, take: Take<'_>) -> Result<Option<u64>, Refused> {
+        let (mut given, mut held) = (Ok(true), from);
+        let next = reader.read(partition, from, end, READ, |offset, message| {
+            if matches!(given, Ok(true)) {
+                held = offset;
+                given = self.give(partition, message, offset, take);
+            }
+        });
+        match given.map_err(|error| Refused::Failed(error.into()))? {
+            true => next.map_err(failed),
+            false => Ok(Some(held).filter(|held| *held > from)),
+        }
     }
 
     /// Refuses a configuration that came into force since the start and is not this copy's own.
@@ -223,29 +249,26 @@ impl Transport for Connection {
         if self.door.intake.is_held(partition) {
             return Err(Refused::Retry);
         }
-        let (mut given, mut held) = (Ok(true), from);
-        let next = self.reader.read(partition, from, end, READ, |offset, message| {
-            if matches!(given, Ok(true)) {
-                held = offset;
-                given = self.door.give(partition, message, offset, take);
-            }
-        });
-        self.busy = true;
-        match given.map_err(|error| Refused::Failed(error.into()))? {
-            false if held == from => Err(Refused::Retry),
-            false => Ok(held),
-            true => next.map_err(failed)?.ok_or(Refused::Retry),
-        }
+        let next = self.door.read(&mut self.reader, partition, from, end, take);
+        self.moved(next)
+    }
+
+    fn read_past(&mut self, partition: usize, from: u64, end: u64, take: Take<'_>) -> Result<u64, Refused> {
+        let next = self.door.read(&mut self.past, partition, from, end, take);
+        self.moved(next)
     }
 
     fn read_rows(&mut self, partition: usize, from: u64, end: u64, take: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64, Refused> {
-        let next = self.reader.read(partition, from, end, READ, |_, message| {
+        let next = self.past.read(partition, from, end, READ, |_, message| {
             take(message.key().unwrap_or_default(), message.payload().unwrap_or_default());
         });
-        self.busy = true;
-        let next = next.map_err(failed)?.ok_or(Refused::Retry)?;
+        let next = self.moved(next.map_err(failed))?;
         self.report(|topics| Event::Restoring { topic: topics.place(partition).0.into(), partition: topics.place(partition).1, next, end });
         Ok(next)
+    }
+
+    fn close_past(&mut self) {
+        self.past.close_all();
     }
 
     fn begin(&mut self, role: Role) -> Result<(), Refused> {

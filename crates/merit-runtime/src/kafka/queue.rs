@@ -44,8 +44,8 @@ impl<C: ConsumerContext> Queue<C> {
         Some(queue)
     }
 
-    /// Gives what is there, `most` messages and errors at most, and waits for none; returns their number.
-    pub(super) fn poll(&self, most: usize, mut each: impl FnMut(Result<&Fetched, KafkaError>)) -> usize {
+    /// Gives what is there, `most` at most, and waits for none; returns their number.
+    pub(super) fn poll(&self, most: usize, mut each: impl FnMut(Given<'_>)) -> usize {
         let mut given = 0;
         while given < most {
             let mut messages = [null_mut(); BATCH];
@@ -56,7 +56,7 @@ impl<C: ConsumerContext> Queue<C> {
             let found = usize::try_from(found).unwrap_or(0).min(asked);
             // Each is owned, and so destroyed, even where `each` panics.
             let messages: Vec<Fetched> = messages[..found].iter().filter_map(|message| NonNull::new(*message).map(Fetched)).collect();
-            messages.iter().for_each(|message| each(message.fault().map_or(Ok(message), Err)));
+            messages.iter().for_each(|message| each(message.given()));
             given += found;
             if found < asked {
                 break;
@@ -73,6 +73,14 @@ impl<C: ConsumerContext> Drop for Queue<C> {
     }
 }
 
+/// What a queue holds.
+pub(super) enum Given<'f> {
+    Message(&'f Fetched),
+    /// Everything before that offset is decided, and nothing of it is left.
+    End(u64),
+    Fault(KafkaError),
+}
+
 /// A message that was fetched, until it is dropped.
 pub struct Fetched(NonNull<RDKafkaMessage>);
 
@@ -82,11 +90,11 @@ impl Fetched {
         unsafe { self.0.as_ref() }
     }
 
-    fn fault(&self) -> Option<KafkaError> {
+    fn given(&self) -> Given<'_> {
         match self.raw().err {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => None,
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => Some(KafkaError::PartitionEOF(self.raw().partition)),
-            code => Some(KafkaError::MessageConsumption(RDKafkaErrorCode::from(code))),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Given::Message(self),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => Given::End(self.raw().offset.max(0) as u64),
+            code => Given::Fault(KafkaError::MessageConsumption(RDKafkaErrorCode::from(code))),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::client::{CALL, Cluster, Role};
 use super::error::ClusterError;
-use super::queue::{Fetched, Queue};
+use super::queue::{Fetched, Given, Queue};
 use super::topics::Topics;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -13,6 +13,7 @@ use rdkafka::message::Message;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What librdkafka had to say last: it goes on by itself, so this is told only where nothing else moves.
@@ -74,10 +75,8 @@ struct Open {
     queue: Queue<Context>,
     /// Offset that the next message has, or one behind it.
     next: u64,
-    /// Everything before was stable when it was opened.
-    stable: u64,
-    /// Whether everything that was stable when it was opened has been given.
-    ended: bool,
+    /// Nothing is left before that offset.
+    ended: u64,
 }
 
 /// Between two questions for a partition that has no leader.
@@ -89,6 +88,8 @@ pub struct Reader {
     /// Sees what is open, too.
     ends: BaseConsumer<Context>,
     topics: Arc<Topics>,
+    /// Asks where the topics are, before the first is opened: of one that it does not know, librdkafka asks after a second.
+    asking: Option<JoinHandle<()>>,
     open: BTreeMap<usize, Open>,
 }
 
@@ -99,8 +100,14 @@ impl Reader {
             let context = Context { last_error: last_error.clone() };
             cluster.config(role).create_with_context(context).map_err(ClusterError::call("make a consumer"))
         };
-        let (consumer, ends) = (Arc::new(create(Role::Reader)?), create(Role::Ends)?);
-        Ok(Reader { consumer, ends, topics: Arc::clone(topics), open: BTreeMap::new() })
+        let (consumer, ends): (Arc<BaseConsumer<Context>>, _) = (Arc::new(create(Role::Reader)?), create(Role::Ends)?);
+        let (asked, wanted) = (Arc::clone(&consumer), Arc::clone(topics));
+        let ask = move || {
+            // Who does not answer is asked again when a partition is opened.
+            let _ = wanted.wanted().iter().try_for_each(|topic| asked.fetch_metadata(Some(&topic.name), CALL).map(drop));
+        };
+        let asking = std::thread::Builder::new().name("topics".into()).spawn(ask).ok();
+        Ok(Reader { consumer, ends, topics: Arc::clone(topics), asking, open: BTreeMap::new() })
     }
 
     /// Gives what is there of a partition from an offset on, `most` messages at most, and waits for none; returns their number.
@@ -114,7 +121,7 @@ impl Reader {
         let given = open.queue.poll(most, |found| match found {
             // What comes behind a fault is read again.
             _ if fault.is_some() => {}
-            Ok(message) => {
+            Given::Message(message) => {
                 let offset = message.offset() as u64;
                 // A fetch that began before this position was asked for may come late.
                 if offset >= open.next {
@@ -122,8 +129,8 @@ impl Reader {
                     each(offset, message);
                 }
             }
-            Err(KafkaError::PartitionEOF(_)) => open.ended = true,
-            Err(error) => fault = Some(error),
+            Given::End(offset) => open.ended = offset,
+            Given::Fault(error) => fault = Some(error),
         });
         fault.map_or(Ok(given), |error| self.failed(partition, from, &error).map(|()| given))
     }
@@ -141,15 +148,6 @@ impl Reader {
         if from >= end {
             return Ok(Some(from));
         }
-        if self.open.get(&partition).is_none_or(|open| open.next != from || open.stable < end) {
-            let stable = self.stable_end(partition)?;
-            if stable < end {
-                return Ok(None);
-            }
-            // Opened behind that look: its end is where nothing before `end` is left. One that ended before says nothing of that.
-            self.position(partition, from)?;
-            self.open.entry(partition).and_modify(|open| open.stable = stable);
-        }
         let mut next = from;
         let given = self.poll(partition, from, most, |offset, message| {
             next = offset + 1;
@@ -157,12 +155,18 @@ impl Reader {
                 each(offset, message);
             }
         })?;
-        let ended = self.open.get(&partition).is_some_and(|open| open.ended);
+        let ended = self.open.get(&partition).is_some_and(|open| open.ended >= end);
         match given {
             0 if ended => Ok(Some(end)),
             0 => Ok(None),
             _ => Ok(Some(next)),
         }
+    }
+
+    /// Stops reading all of them.
+    pub fn close_all(&mut self) {
+        let open: Vec<usize> = self.open.keys().copied().collect();
+        open.into_iter().for_each(|partition| self.close(partition));
     }
 
     /// Stops reading a partition.
@@ -238,12 +242,14 @@ impl Reader {
 
     fn position(&mut self, partition: usize, from: u64) -> Result<(), ClusterError> {
         self.close(partition);
+        // Neither answer nor panic says anything about this partition.
+        let _ = self.asking.take().map(JoinHandle::join);
         let (topic, number) = self.topics.place(partition);
         let missing = || ClusterError::PartitionMissing { topic: topic.into(), partition: number };
         let queue = Queue::of(&self.consumer, topic, number).ok_or_else(missing)?;
         let at = self.list(partition, Offset::Offset(from as i64));
         self.consumer.incremental_assign(&at).map_err(ClusterError::call("read a partition"))?;
-        self.open.insert(partition, Open { queue, next: from, stable: 0, ended: false });
+        self.open.insert(partition, Open { queue, next: from, ended: 0 });
         Ok(())
     }
 

@@ -35,6 +35,9 @@ const REFOLD_COST: u64 = 4;
 /// Calls of a checkpoint behind each batch: 4,096 rows, which take some milliseconds.
 const CALLS_BESIDE: usize = 512;
 
+/// As many records are read in some 20 ms; about as long a partition takes until it gives the first from elsewhere.
+const LEAP: u64 = 16_384;
+
 /// How long a copy that was told to end waits for a cluster that does not move, and how long for one that moves and never takes all:
 /// nothing is lost by an end without a checkpoint.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -164,16 +167,19 @@ fn work(
     let watch = Watch::start(&cluster, &topics, &setup.layout, &store)?;
     let disk = Rc::new(RefCell::new(Disk::new(&setup, &store)));
     let (step, again, stopping) = (Rc::new(Cell::new(Step::Join)), Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+    let held_up = Rc::new(Cell::new(None));
     let place = Place {
         transport: RefCell::new(connection),
         disk,
         step: Rc::clone(&step),
         again: Rc::clone(&again),
+        held_up: Rc::clone(&held_up),
         stopping: Rc::clone(&stopping),
         heard: RefCell::default(),
     };
     let state_bytes = usize::try_from(runtime.state_bytes).unwrap_or(usize::MAX);
-    let bounds = Bounds { checkpoint_inputs: runtime.checkpoint_inputs.div_ceil(REFOLD_COST), state_bytes, calls_beside: CALLS_BESIDE };
+    let bounds =
+        Bounds { checkpoint_inputs: runtime.checkpoint_inputs.div_ceil(REFOLD_COST), state_bytes, calls_beside: CALLS_BESIDE, leap: LEAP };
     let mut copy = Box::pin(copy::run(Rc::clone(&setup), place, bounds, None));
     let (mut stall, mut ordered) = (Stall::default(), None);
     loop {
@@ -191,7 +197,11 @@ fn work(
             Poll::Ready(Stop::Fenced) => return Err(ClusterError::Fenced { instance }.into()),
             Poll::Ready(Stop::Task(_, error) | Stop::Failed(error)) => return Err(store.cause(error)),
             Poll::Pending => {
-                stall.wait(begun, again.get(), step.get(), last_error, &*observe);
+                let is_refused = again.get() > 0 || begun.elapsed() >= SLOW_CALL;
+                let waits_before = is_refused.then(|| step.get()).or(held_up.get());
+                stall.note(begun, waits_before, last_error, &*observe);
+                // A call that was only slow is followed by the next at once.
+                std::thread::sleep(Duration::from_millis(again.get().into()).min(LONGEST_WAIT));
                 let is_over = |since: Option<Instant>, limit| since.is_some_and(|since| since.elapsed() > limit);
                 let attempt = if stall.told >= SAID_ENOUGH {
                     "go on for minutes"
@@ -221,9 +231,9 @@ struct Stall {
 }
 
 impl Stall {
-    /// Waits before the next call, and says why where it takes long; the call before it began at `begun`.
-    fn wait(&mut self, begun: Instant, again: u32, step: Step, last_error: &LastError, observe: &dyn Fn(Event)) {
-        if again == 0 && begun.elapsed() < SLOW_CALL {
+    /// Notes what is waited for behind the call that began at `begun`, if anything, and says so where it takes long.
+    fn note(&mut self, begun: Instant, waits_before: Option<Step>, last_error: &LastError, observe: &dyn Fn(Event)) {
+        let Some(step) = waits_before else {
             (self.cause, self.told) = (None, 0);
             if let (Some(since), Some(_)) = (self.since.take(), self.said.take()) {
                 observe(Event::Resumed { after: since.elapsed() });
@@ -235,14 +245,12 @@ impl Stall {
                 }
             }
             return;
-        }
+        };
         let since = *self.since.get_or_insert(begun);
         if self.said.unwrap_or(since).elapsed() >= SAID_AFTER {
             (self.said, self.told) = (Some(Instant::now()), self.told + 1);
             self.cause = last_error.take().or(self.cause.take());
             observe(Event::Waiting { step, since: since.elapsed(), cause: self.cause.clone() });
         }
-        // A call that was only slow is followed by the next at once.
-        std::thread::sleep(Duration::from_millis(again.into()).min(LONGEST_WAIT));
     }
 }

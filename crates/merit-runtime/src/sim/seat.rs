@@ -74,6 +74,12 @@ impl Transport for Seat {
         Ok(next)
     }
 
+    fn read_past(&mut self, partition: usize, from: u64, end: u64, take: Take<'_>) -> Result<u64, Refused> {
+        self.read(partition, from, end, take)
+    }
+
+    fn close_past(&mut self) {}
+
     fn read_rows(&mut self, partition: usize, from: u64, _: u64, take: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64, Refused> {
         let (records, next) = self.broker.borrow().read(partition, from, 64)?;
         records.iter().for_each(|(_, message)| take(&message.key, &message.value));

@@ -218,12 +218,13 @@ impl World<'_> {
             disk: Rc::clone(&disk),
             step: Rc::clone(&step),
             again: Rc::default(),
+            held_up: Rc::default(),
             stopping: Rc::clone(&stopping),
             heard: RefCell::default(),
         };
         // Everything is left on the disk once it is there, so that what is used again is read again.
         let below = |most| 1 + self.broker.borrow_mut().chance.below(most);
-        let bounds = Bounds { checkpoint_inputs: below(60), state_bytes: 0, calls_beside: below(30) as usize };
+        let bounds = Bounds { checkpoint_inputs: below(60), state_bytes: 0, calls_beside: below(30) as usize, leap: below(12) };
         let running = Box::pin(copy::run(Rc::clone(&self.setup), place, bounds, self.sabotage));
         self.processes.push(Process { slot, instance: self.instances, running, disk, step, stopping, paused: 0 });
     }

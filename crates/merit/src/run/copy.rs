@@ -39,8 +39,12 @@ impl Run {
         let Deployed { cluster, layout, topics } = &deployed;
         admin::check(cluster, topics, topology)?;
         let signer = Signer::new(&topology.key_name, &key::read(&session::key_path(&self.place, self.audit_key.as_ref()))?);
-        let in_force = in_force(cluster, topics, layout, topology, &signer)?;
-        let store = Arc::new(Store::open(&self.place.data_dir, Sync::System)?);
+        let (in_force, store) = std::thread::scope(|scope| {
+            let store = scope.spawn(|| Store::open(&self.place.data_dir, Sync::System));
+            (in_force(cluster, topics, layout, topology, &signer), store.join())
+        });
+        let in_force = in_force?;
+        let store = Arc::new(store.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         let topics = deployed.topics_with_schemas(topology, Some(&self.place.data_dir))?;
         let Deployed { cluster, layout, .. } = deployed;
         let instance = instance(&self.place.data_dir)?;
@@ -100,7 +104,10 @@ fn in_force(
     let read = || InForce::new(cluster, topics, layout, Vec::new());
     let parameters = epoch::parameters(topology);
     let wanted = Wanted { topology, parameters: &parameters, partitions: layout.report_partitions, emitter_key: signer.public() };
-    let found = read()?.so_far().configuration()?.epoch;
+    let mut so_far = read()?.so_far();
+    let found = so_far.configuration()?.epoch;
+    // A consumer takes a tenth of a second to end, for a group that it is not in.
+    std::thread::spawn(move || drop(so_far));
     if wanted.behind(&found, None)?.is_none() {
         return Ok(found);
     }
