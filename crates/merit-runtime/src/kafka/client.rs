@@ -81,18 +81,18 @@ impl Cluster {
                 config.set("isolation.level", "read_committed");
             }
             Role::Transactional(id) => {
-                writing(&mut config);
+                writing(&mut config, BATCHED);
                 config.set("transactional.id", id);
                 config.set("transaction.timeout.ms", millis(TRANSACTION));
                 config.set("message.timeout.ms", millis(TRANSACTION - Duration::from_secs(2)));
             }
             Role::Commands => {
-                writing(&mut config);
+                writing(&mut config, SINGLE);
                 config.set("enable.idempotence", "true");
                 config.set("message.timeout.ms", millis(CALL));
             }
             Role::Restore => {
-                writing(&mut config);
+                writing(&mut config, BATCHED);
                 config.set("enable.idempotence", "true");
                 // A broker that starts again meanwhile is waited for.
                 config.set("message.timeout.ms", "60000");
@@ -117,18 +117,25 @@ fn reading(config: &mut ClientConfig, group: &str, isolation: &str) {
     config.set("fetch.min.bytes", "100000");
     // By default a full queue is looked at again after a second.
     config.set("fetch.queue.backoff.ms", "10");
-    config.set("queued.max.messages.kbytes", "32768");
+    // Of each partition; 64 MiB by default, of which a copy would hold as much for every partition that it is behind in.
+    config.set("queued.max.messages.kbytes", "4096");
 }
 
-fn writing(config: &mut ClientConfig) {
+/// How long a record waits for others of its partition: one that comes by itself, and one of many, whose last is followed by a flush.
+const SINGLE: Duration = Duration::from_millis(1);
+const BATCHED: Duration = Duration::from_millis(10);
+
+fn writing(config: &mut ClientConfig, linger: Duration) {
     config.set("acks", "all");
     config.set("compression.type", "lz4");
-    config.set("linger.ms", "1");
+    // While a request of a partition is under way, librdkafka 2.12 spins over what waits there: it counts messages where it means
+    // requests (`max_requests` in `rd_kafka_toppar_producer_serve`). So what belongs together leaves together, in one of these.
+    config.set("linger.ms", millis(linger));
+    config.set("batch.size", "4194304");
     // Offsets that are sent right behind a record wait for one of these; 100 by default.
     config.set("retry.backoff.ms", "5");
     config.set("queue.buffering.max.messages", "1000000");
     config.set("queue.buffering.max.kbytes", "262144");
-    config.set("batch.size", "262144");
     config.set("message.max.bytes", MAX_MESSAGE.to_string());
 }
 

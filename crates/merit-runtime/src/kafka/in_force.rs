@@ -2,7 +2,7 @@
 
 use super::client::Cluster;
 use super::error::{ClusterError, patiently};
-use super::queue::Fetched;
+use super::native::Fetched;
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
 use super::wire::{self, Read};

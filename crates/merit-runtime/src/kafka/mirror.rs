@@ -9,7 +9,7 @@ use super::error::{ClusterError, patiently};
 use super::foreign::Intake;
 use super::gathered::Gathered;
 use super::group::Group;
-use super::queue::Fetched;
+use super::native::Fetched;
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
 use super::wire::{self, Read};

@@ -5,6 +5,7 @@
 
 use super::client::{CALL, Cluster, Role};
 use super::error::{ClusterError, code_of};
+use super::native;
 use super::reader::LastError;
 use crate::copy::Refused;
 use rdkafka::config::RDKafkaLogLevel;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at what is in flight. Shorter naps burn the core that a broker may need, and so does a poll that waits: rdkafka
 /// spins through the last millisecond of it.
-const PAUSE: Duration = Duration::from_micros(500);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// How long a call takes that never comes back.
 const STUCK: Duration = Duration::from_secs(7);
@@ -233,7 +234,7 @@ impl Producer {
                 producer.context().forbidden.error("write").map_or(Ok(()), end)?;
                 return Err(Refused::Retry);
             }
-            std::thread::sleep(PAUSE);
+            native::flush(producer, PAUSE);
         }
         let mut deliveries = producer.context().deliveries();
         if let Some((topic, error)) = &deliveries.failed {

@@ -5,7 +5,7 @@
 
 use super::client::{CALL, Cluster, Role};
 use super::error::ClusterError;
-use super::queue::{Fetched, Given, Queue};
+use super::native::{Fetched, Given, Queue};
 use super::topics::Topics;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

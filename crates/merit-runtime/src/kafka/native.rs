@@ -1,23 +1,33 @@
-//! Partition queues that are read many messages at a call.
+//! Calls of the C library that rdkafka has none for, or a slower one. Nothing else calls it itself.
 //!
-//! rdkafka gives one message a call, each with a lock and an event of its own: librdkafka's own batch call is about four times as
-//! fast. It is made for queues of one partition alone, where nothing but messages and what is wrong with their partition comes: on the
-//! queue of a consumer it would swallow rebalances. This is the only module that calls the C library itself.
+//! - **Partition queues are read many messages at a call.** rdkafka gives one message a call, each with a lock and an event of its own:
+//!   librdkafka's batch call is about four times as fast. It is made for queues of one partition alone, where nothing but messages and
+//!   what is wrong with their partition comes: on the queue of a consumer it would swallow rebalances.
+//! - **What lingers is sent at once.** rdkafka's own flush waits in steps of a tenth of a second.
 
-#![expect(unsafe_code, reason = "rdkafka has no batch call")]
+#![expect(unsafe_code, reason = "rdkafka has no such calls")]
 
 use rdkafka::bindings::{
-    rd_kafka_consume_batch_queue, rd_kafka_header_cnt, rd_kafka_header_get_all, rd_kafka_headers_t, rd_kafka_message_destroy,
-    rd_kafka_message_headers, rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_partition,
-    rd_kafka_queue_t, rd_kafka_timestamp_type_t, rd_kafka_topic_name,
+    rd_kafka_consume_batch_queue, rd_kafka_flush, rd_kafka_header_cnt, rd_kafka_header_get_all, rd_kafka_headers_t,
+    rd_kafka_message_destroy, rd_kafka_message_headers, rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_forward,
+    rd_kafka_queue_get_partition, rd_kafka_queue_t, rd_kafka_timestamp_type_t, rd_kafka_topic_name,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, Timestamp};
+use rdkafka::producer::{BaseProducer, Partitioner, Producer, ProducerContext};
 use rdkafka::types::{RDKafkaMessage, RDKafkaRespErr};
 use std::ffi::{CStr, CString, c_void};
 use std::ptr::{NonNull, null, null_mut};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Has everything sent that waits for more of its partition, and waits a while, or until all is delivered and its reports are served.
+pub(super) fn flush<C: ProducerContext<Part>, Part: Partitioner>(producer: &BaseProducer<C, Part>, patience: Duration) {
+    let milliseconds = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the producer lives, and serves reports as events, so that none is served by this.
+    unsafe { rd_kafka_flush(producer.client().native_ptr(), milliseconds) };
+}
 
 /// Messages of one call.
 const BATCH: usize = 512;
