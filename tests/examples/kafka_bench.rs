@@ -465,8 +465,9 @@ fn recovery() {
         let copy = bench.application.copy("a");
         bench.preload(next..next + 1);
         bench.application.wait_consumed();
-        let (seconds, used) = (begun.elapsed().as_secs_f64(), cpu(copy.id()));
-        let group = joined(&copy.killed().err);
+        let (seconds, used, done) = (begun.elapsed().as_secs_f64(), cpu(copy.id()), jiff::Timestamp::now());
+        let (group, given) = joined(&copy.killed().err);
+        let restored = row_bytes as f64 / 1e6 / between(given, done);
         println!(
             "{}",
             json!({
@@ -474,20 +475,27 @@ fn recovery() {
                 "changelog_mb": (on_broker / 1e6).round(), "changelog_rows": rows,
                 "changelog_rows_mb": (row_bytes as f64 / 1e6).round(), "first_record_s": tenths(seconds),
                 "of_which_group_s": tenths(group), "cpu_s": tenths(used),
+                "restored_mb_per_s": if lost { json!(restored.round()) } else { Value::Null },
             })
         );
     }
 }
 
-/// Seconds that a copy waited for the group to give it its tasks.
-fn joined(diary: &str) -> f64 {
+/// Seconds that a copy waited for the group to give it its tasks, and when it had them.
+fn joined(diary: &str) -> (f64, jiff::Timestamp) {
     let lines: Vec<Value> = diary.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let at = |message: &str| {
-        let line = lines.iter().find(|line| line["message"] == message)?;
-        line["timestamp"].as_str()?.parse::<jiff::Timestamp>().ok()
+    let at = |message: &str| -> jiff::Timestamp {
+        let line = lines.iter().find(|line| line["message"] == message);
+        let time = line.and_then(|line| line["timestamp"].as_str()?.parse().ok());
+        time.unwrap_or_else(|| panic!("no copy said {message:?}: {diary}"))
     };
-    let (from, to) = (at("joins the group"), at("the group gave this copy its tasks"));
-    from.zip(to).map_or(f64::NAN, |(from, to)| (to - from).total(jiff::Unit::Second).expect("a span of seconds"))
+    let given = at("the group gave this copy its tasks");
+    (between(at("joins the group"), given), given)
+}
+
+/// Seconds.
+fn between(from: jiff::Timestamp, to: jiff::Timestamp) -> f64 {
+    (to - from).total(jiff::Unit::Second).expect("a span of seconds")
 }
 
 /// Bytes of the files under a folder whose path is one of those.
