@@ -2,7 +2,8 @@
 
 use merit::registry::registered;
 use merit_audit::Signer;
-use merit_core::{Head, Key, Kind, Payload};
+use merit_core::record::{EvalReport, Metric};
+use merit_core::{EventTime, Fixed, Head, Key, Kind, List, Payload};
 use merit_runtime::store::Sync;
 use merit_runtime::{Engine, Input, LOGIC_VERSION, Options, RuntimeError, key};
 use merit_tests::directory::{Directory, Profile, example};
@@ -105,4 +106,45 @@ fn an_uncheckpointed_end_of_another_logic_version_is_refused_until_a_clean_stop(
 #[test]
 fn the_version_names_that_of_the_logic() {
     assert_eq!(merit(["--version"]).ok().out, format!("merit {}, logic version {LOGIC_VERSION}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// Takes 600 reports of so many agents, each in a commit of its own, into an engine that makes a checkpoint behind 2,000 inputs.
+fn report_600(directory: &Directory, agents: usize, time: EventTime) -> Engine {
+    let mut engine = open(directory, 2_000);
+    for at in 0..600 {
+        let agent = format!("agent-{}", at % agents);
+        let (key, metrics) = (Key::new(&agent), [Metric { name: "accuracy", value: Fixed::ONE }]);
+        let report = EvalReport {
+            id: None,
+            agent_id: &agent,
+            division_id: None,
+            product_id: None,
+            metrics: List::Slice(&metrics),
+            source: "test",
+            timestamp: time,
+            window: None,
+            tags: List::EMPTY,
+        };
+        let input = Input { partition: engine.report_partition(&key), key, time, payload: Payload::EvalReport(&report), headers: None };
+        engine.take(&input).and_then(|()| engine.commit(Vec::new())).unwrap_or_else(|error| panic!("{error}"));
+    }
+    engine
+}
+
+/// Inputs that a start computes again behind 600 reports of so many agents that are known.
+fn refolded(agents: usize) -> u64 {
+    let directory = Directory::new(Profile::Default);
+    let begun = report_600(&directory, agents, EventTime(1_700_000_000_000));
+    begun.close(Vec::new()).unwrap_or_else(|error| panic!("{error}"));
+    let mut engine = report_600(&directory, agents, EventTime(1_700_000_001_000));
+    engine.settle().unwrap_or_else(|error| panic!("{error}"));
+    drop(engine);
+    open(&directory, 2_000).refolded
+}
+
+/// A start reads a value that changed from disk, which takes as long as some inputs do.
+#[test]
+fn few_inputs_of_many_agents_are_as_long_a_tail_as_many_of_few() {
+    let (of_few, of_many) = (refolded(5), refolded(600));
+    assert!(of_few >= 600 && of_many < of_few, "{of_few} {of_many}");
 }
