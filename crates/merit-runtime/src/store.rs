@@ -315,13 +315,21 @@ impl Store {
         Failpoint::CheckpointDue.pass();
         rows.push((self.place(OF_CHECKPOINT).1, position));
         rows.sort_unstable();
+        self.lay(rows.iter().map(|(key, row)| (key.as_slice(), row.as_slice())))?;
+        Failpoint::CheckpointWritten.pass();
+        self.acknowledge(self.commits.load(Ordering::Relaxed))
+    }
+
+    /// Lays state rows, in the order of their keys and each key once, over those that are there, all or nothing, and waits for the disk.
+    /// They are a table of their own, which the store takes in as it is; one task at a time may do so.
+    pub(crate) fn lay<'r>(&self, mut rows: impl Iterator<Item = (&'r [u8], &'r [u8])>) -> Result<(), RuntimeError> {
         let path = self.path.join(CHECKPOINT_FILE);
         // What a crash left may be a second name of a table that the store has: it loses its name, not its bytes.
         let _ = std::fs::remove_file(&path);
         let options = state_options();
         let mut table = SstFileWriter::create(&options);
         let written = table.open(&path).and_then(|()| {
-            rows.iter().try_for_each(|(key, row)| if row.is_empty() { table.delete(key) } else { table.put(key, row) })?;
+            rows.try_for_each(|(key, row)| if row.is_empty() { table.delete(key) } else { table.put(key, row) })?;
             table.finish()
         });
         written.map_err(failed("write a checkpoint of"))?;
@@ -329,9 +337,7 @@ impl Store {
         let mut how = IngestExternalFileOptions::default();
         how.set_move_files(true);
         let taken = self.db.ingest_external_file_cf_opts(self.family("state"), &how, vec![path]);
-        taken.map_err(failed("write a checkpoint of"))?;
-        Failpoint::CheckpointWritten.pass();
-        self.acknowledge(self.commits.load(Ordering::Relaxed))
+        taken.map_err(failed("write a checkpoint of"))
     }
 
     /// Where a row of the meta family is.

@@ -86,6 +86,8 @@ pub(crate) struct Bounds {
     pub(crate) calls_beside: usize,
     /// Records up to which reading on is sooner done than reading from elsewhere.
     pub(crate) leap: u64,
+    /// Bytes of restored rows that are a table of their own on the disk.
+    pub(crate) table_bytes: usize,
 }
 
 /// A task that this copy runs.

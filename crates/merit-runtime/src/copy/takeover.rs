@@ -6,10 +6,10 @@
 
 use super::Setup;
 use super::checkpoint::Last;
-use super::cycle::{Copy, Place, Running, Sabotage, Stop, Work, step};
+use super::cycle::{Bounds, Copy, Place, Running, Sabotage, Stop, Work, step};
 use super::recovery::Refold;
 use super::step::Step;
-use super::transport::{Disk, Mark, Membership, Rows, Transport};
+use super::transport::{Disk, Mark, Membership, Refused, Rows, Transport};
 use crate::frame::Frame;
 use crate::task::Task;
 use crate::{LOGIC_VERSION, RuntimeError};
@@ -54,7 +54,8 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
                 return Ok(());
             }
             let (setup, place) = (Rc::clone(&self.setup), Rc::clone(&self.place));
-            let takeover = Takeover { setup, place, leap: self.bounds.leap, sabotage: self.sabotage, of: missing.clone() };
+            let Bounds { leap, table_bytes, .. } = self.bounds;
+            let takeover = Takeover { setup, place, leap, table_bytes, sabotage: self.sabotage, of: missing.clone() };
             let (step, work) = (Step::ReadChangelogEnd, Box::pin(takeover.run()));
             self.taking = Some(Taking { of: missing, step, refused: 0, rest: 0, work, taken: None });
         }
@@ -105,6 +106,7 @@ struct Takeover<T, D> {
     setup: Rc<Setup>,
     place: Rc<Place<T, D>>,
     leap: u64,
+    table_bytes: usize,
     sabotage: Option<Sabotage>,
     /// What said that each is ours.
     of: BTreeMap<usize, u64>,
@@ -180,26 +182,47 @@ impl<T: Transport, D: Disk> Takeover<T, D> {
     async fn restore_to(&self, number: usize, mut mark: Mark, end: u64) -> Result<bool, Stop> {
         let partition = self.setup.changelog(number);
         while mark.next < end {
-            let mut rows = Rows::new();
-            let read = |transport: &mut T| match transport.epoch_of(partition)? == mark.epoch {
-                true => {
-                    let mut take = |key: &[u8], row: &[u8]| drop(rows.insert(key.into(), row.into()));
-                    transport.read_rows(partition, mark.next, end, &mut take).map(Some)
+            let (mut rows, mut bytes, mut next) = (Rows::new(), 0, mark.next);
+            while next < end && bytes < self.table_bytes {
+                let read = |transport: &mut T| match transport.epoch_of(partition)? == mark.epoch {
+                    true => {
+                        let mut take = |key: &[u8], row: &[u8]| {
+                            bytes += key.len() + row.len();
+                            rows.insert(key.into(), row.into());
+                        };
+                        transport.read_rows(partition, next, end, &mut take).map(Some)
+                    }
+                    false => Ok(None),
+                };
+                let Some(behind) = self.place.read(Step::ReadChangelog, read).await? else { return Ok(false) };
+                next = behind;
+            }
+            if bytes >= self.table_bytes {
+                if !self.store_restored(partition, mark.epoch, |disk| disk.lay(number, &rows)).await? {
+                    return Ok(false);
                 }
-                false => Ok(None),
-            };
-            let Some(next) = self.place.read(Step::ReadChangelog, read).await? else { return Ok(false) };
-            let mark_behind = Mark { next, ..mark };
-            let store = |transport: &mut T| match transport.epoch_of(partition)? == mark.epoch {
-                true => self.place.disk.borrow_mut().write(number, &rows, mark_behind).map(|()| true),
-                false => Ok(false),
-            };
-            if !self.place.read(Step::StoreRestored, store).await? {
+                rows.clear();
+            }
+            mark.next = next;
+            if !self.store_restored(partition, mark.epoch, |disk| disk.write(number, &rows, mark)).await? {
                 return Ok(false);
             }
-            mark = mark_behind;
         }
         Ok(true)
+    }
+
+    /// Writes to the disk what was read of a changelog; gives whether that lost nothing meanwhile.
+    async fn store_restored(
+        &self,
+        partition: usize,
+        epoch: u64,
+        mut write: impl FnMut(&mut D) -> Result<(), Refused>,
+    ) -> Result<bool, Stop> {
+        let store = |transport: &mut T| match transport.epoch_of(partition)? == epoch {
+            true => write(&mut self.place.disk.borrow_mut()).map(|()| true),
+            false => Ok(false),
+        };
+        self.place.read(Step::StoreRestored, store).await
     }
 
     /// A task as the disk holds it, rows that the next checkpoint has to write, and where the task's last records were. Refused where

@@ -107,6 +107,8 @@ pub(crate) trait Disk {
     fn keys(&self, task: usize) -> Result<Vec<Vec<u8>>, Refused>;
     /// Lays rows over those of a task, all or nothing; refused with [`Refused::Retry`] while the disk is full.
     fn write(&mut self, task: usize, rows: &Rows, mark: Mark) -> Result<(), Refused>;
+    /// Lays rows over those of a task, all or nothing, and leaves the mark: they are laid again by whoever reads on from there.
+    fn lay(&mut self, task: usize, rows: &Rows) -> Result<(), Refused>;
     /// Removes what is there of a task.
     fn clear(&mut self, task: usize) -> Result<(), Refused>;
 }

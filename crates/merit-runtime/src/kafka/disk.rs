@@ -84,6 +84,14 @@ impl copy::Disk for Disk {
         self.store.commit(&mut Commit { state, meta, ..Commit::default() }, &[]).map_err(failed)
     }
 
+    fn lay(&mut self, task: usize, rows: &Rows) -> Result<(), Refused> {
+        if self.marked(task)?.is_none() {
+            // Rows whose age nobody knows would stay where the changelog has forgotten that they were deleted.
+            self.write(task, &Rows::new(), Mark::default())?;
+        }
+        self.store.lay(rows.iter().map(|(key, row)| (key.as_slice(), row.as_slice()))).map_err(failed)
+    }
+
     fn clear(&mut self, task: usize) -> Result<(), Refused> {
         let rows = self.keys(task)?.into_iter().map(|key| (key, Vec::new())).collect();
         self.write(task, &rows, Mark::default())

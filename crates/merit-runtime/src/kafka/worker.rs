@@ -38,6 +38,9 @@ const CALLS_BESIDE: usize = 512;
 /// As many records are read in some 20 ms; about as long a partition takes until it gives the first from elsewhere.
 const LEAP: u64 = 16_384;
 
+/// Restored rows that are laid as one table. Larger ones leave less to merge, behind smaller ones the batches beside it wait less.
+const TABLE_BYTES: usize = 16 << 20;
+
 /// How long a copy that was told to end waits for a cluster that does not move, and how long for one that moves and never takes all:
 /// nothing is lost by an end without a checkpoint.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -178,8 +181,8 @@ fn work(
         heard: RefCell::default(),
     };
     let state_bytes = usize::try_from(runtime.state_bytes).unwrap_or(usize::MAX);
-    let bounds =
-        Bounds { checkpoint_inputs: runtime.checkpoint_inputs.div_ceil(REFOLD_COST), state_bytes, calls_beside: CALLS_BESIDE, leap: LEAP };
+    let checkpoint_inputs = runtime.checkpoint_inputs.div_ceil(REFOLD_COST);
+    let bounds = Bounds { checkpoint_inputs, state_bytes, calls_beside: CALLS_BESIDE, leap: LEAP, table_bytes: TABLE_BYTES };
     let mut copy = Box::pin(copy::run(Rc::clone(&setup), place, bounds, None));
     let (mut stall, mut ordered) = (Stall::default(), None);
     loop {

@@ -49,13 +49,18 @@ impl copy::Disk for Disk {
     }
 
     fn write(&mut self, task: usize, rows: &Rows, mark: Mark) -> Result<(), Refused> {
+        self.lay(task, rows)?;
+        self.bases.entry(task).or_default().mark = mark;
+        Ok(())
+    }
+
+    fn lay(&mut self, task: usize, rows: &Rows) -> Result<(), Refused> {
         if self.full {
             return Err(Refused::Retry);
         }
         let base = self.bases.entry(task).or_default();
         base.rows.extend(rows.iter().map(|(key, row)| (key.clone(), row.clone())));
         base.rows.retain(|_, row| !row.is_empty());
-        base.mark = mark;
         Ok(())
     }
 

@@ -224,7 +224,13 @@ impl World<'_> {
         };
         // Everything is left on the disk once it is there, so that what is used again is read again.
         let below = |most| 1 + self.broker.borrow_mut().chance.below(most);
-        let bounds = Bounds { checkpoint_inputs: below(60), state_bytes: 0, calls_beside: below(30) as usize, leap: below(12) };
+        let bounds = Bounds {
+            checkpoint_inputs: below(60),
+            state_bytes: 0,
+            calls_beside: below(30) as usize,
+            leap: below(12),
+            table_bytes: below(3_000) as usize,
+        };
         let running = Box::pin(copy::run(Rc::clone(&self.setup), place, bounds, self.sabotage));
         self.processes.push(Process { slot, instance: self.instances, running, disk, step, stopping, paused: 0 });
     }
