@@ -32,8 +32,8 @@ use crate::pruned::Pruned;
 use crate::{Failpoint, RuntimeError, backup};
 use acknowledged::Acknowledged;
 use rocksdb::{
-    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompactionStyle, Direction, IngestExternalFileOptions, IteratorMode, Options,
-    ReadOptions, SliceTransform, SstFileWriter, UniversalCompactOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, Direction, IngestExternalFileOptions,
+    IteratorMode, Options, ReadOptions, SliceTransform, SstFileWriter, UniversalCompactOptions, WriteBatch, WriteOptions,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +145,7 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
     log.set_level_zero_slowdown_writes_trigger(256);
     log.set_level_zero_stop_writes_trigger(512);
     log.set_write_buffer_size(64 << 20);
+    log.set_compression_type(DBCompressionType::None);
     let state = state_options();
     let of = |name: &str| match name {
         "log" => log.clone(),
@@ -156,7 +157,8 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
 
 fn state_options() -> Options {
     let mut state = Options::default();
-    state.set_compression_type(rocksdb::DBCompressionType::Lz4);
+    // LZ4 makes tables of sums and digests a tenth smaller, no more.
+    state.set_compression_type(DBCompressionType::None);
     // A checkpoint writes many rows over again, in a table of its own: those of like size are merged once some are there. By levels
     // each merge would rewrite every row of a large state.
     state.set_compaction_style(DBCompactionStyle::Universal);
