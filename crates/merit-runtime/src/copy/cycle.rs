@@ -148,6 +148,8 @@ pub(super) struct Copy<T, D> {
     pub(super) bounds: Bounds,
     /// Room of the batch before.
     room: Outputs,
+    /// Whose turn the next transaction is.
+    turn: Role,
     pub(super) sabotage: Option<Sabotage>,
 }
 
@@ -206,9 +208,11 @@ where
 {
     let place = Rc::new(place);
     let (tasks, leaf_ends, room) = (BTreeMap::new(), BTreeMap::new(), Outputs::default());
-    let mut copy = Copy { setup, place, tasks, taking: None, saving: None, leaf_ends, bounds, room, sabotage };
+    let mut copy = Copy { setup, place, tasks, taking: None, saving: None, leaf_ends, bounds, room, turn: Role::FirstOutputs, sabotage };
     let run = async {
-        copy.place.read(Step::InitialiseProducer, |transport| transport.initialise(Role::Outputs)).await?;
+        for role in Role::OUTPUTS {
+            copy.place.read(Step::InitialiseProducer, |transport| transport.initialise(role)).await?;
+        }
         copy.place.read(Step::InitialiseChangelog, |transport| transport.initialise(Role::Changelog)).await?;
         loop {
             copy.cycle().await?;
@@ -325,6 +329,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
                 return Ok(());
             }
         };
+        self.turn = self.turn.next();
         for (leaf, offset) in batch.outputs.records().iter().zip(offsets).filter(|(output, _)| output.is_leaf) {
             if let Some(running) = self.tasks.get_mut(&leaf.task) {
                 running.last.leaf = Some(offset);
@@ -336,7 +341,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
 
     /// Gives the offset of each record.
     async fn transact(&self, batch: &Batch) -> Result<Vec<u64>, Refused> {
-        let (role, outputs) = (Role::Outputs, &batch.outputs);
+        let (role, outputs) = (self.turn, &batch.outputs);
         self.place.ask(Step::Begin, |transport| transport.begin(role)).await?;
         for some in outputs.records().chunks(SENT_AT_ONCE) {
             let mut left = some.iter().peekable();
@@ -360,15 +365,16 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
             };
             self.place.ask(Step::Answer, send).await?;
         }
-        let delivered = self.place.ask(Step::Deliver, |transport| transport.delivered(role)).await?;
+        // Beside the records: until this transaction ends, nobody reads an offset that it commits.
         let offsets = batch.positions.iter().map(|(task, position)| (self.input(*task), *position)).collect();
         self.place.ask(Step::SendOffsets, |transport| transport.send_offsets(role, &self.place.heard.borrow(), &offsets)).await?;
+        let delivered = self.place.ask(Step::Deliver, |transport| transport.delivered(role)).await?;
         self.place.ask(Step::Commit, |transport| transport.end(role, true)).await?;
         Ok(delivered)
     }
 
     async fn abort(&mut self) -> Result<(), Stop> {
-        match self.place.ask(Step::Abort, |transport| transport.end(Role::Outputs, false)).await {
+        match self.place.ask(Step::Abort, |transport| transport.end(self.turn, false)).await {
             Err(Refused::Unknown) => self.initialise().await,
             Ok(()) | Err(Refused::Abort | Refused::Retry) => Ok(()),
             Err(refused) => Err(refused.into()),
@@ -379,7 +385,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     async fn initialise(&mut self) -> Result<(), Stop> {
         match self.is_sabotaged(Sabotage::Initialisation) {
             true => Ok(()),
-            false => self.place.read(Step::InitialiseProducer, |transport| transport.initialise(Role::Outputs)).await,
+            false => self.place.read(Step::InitialiseProducer, |transport| transport.initialise(self.turn)).await,
         }
     }
 }

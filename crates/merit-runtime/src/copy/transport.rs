@@ -5,13 +5,33 @@ use crate::frame::Frame;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// One of the two producers of a copy.
+/// One of the producers of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Writes what batches led to.
-    Outputs,
+    /// Writes what batches led to, in turns with the second: a producer begins no transaction before the last marker of its own before
+    /// is written, and the other's need not wait for that.
+    FirstOutputs,
+    /// The second.
+    SecondOutputs,
     /// Writes checkpoints, behind the commits that they stand for.
     Changelog,
+}
+
+impl Role {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 3;
+
+    /// Those of the outputs.
+    pub(crate) const OUTPUTS: [Role; 2] = [Role::FirstOutputs, Role::SecondOutputs];
+
+    /// Whose turn it is behind this one.
+    pub(crate) fn next(self) -> Role {
+        match self {
+            Role::FirstOutputs => Role::SecondOutputs,
+            Role::SecondOutputs => Role::FirstOutputs,
+            Role::Changelog => Role::Changelog,
+        }
+    }
 }
 
 /// Why a call did not do what it was asked to; the classes of Kafka's errors.
@@ -73,9 +93,9 @@ pub(crate) trait Transport {
     fn send_row(&mut self, role: Role, partition: usize, key: &[u8], row: &[u8]) -> Result<(), Refused>;
     /// Sends the encoding of an [`Answered`](crate::task::Answered) to the copy of that name.
     fn send_answer(&mut self, role: Role, copy: &str, answer: &[u8]) -> Result<(), Refused>;
-    /// Waits until everything that was sent is there; gives the offset of each record and row, in order. Answers have none.
+    /// Waits until everything that was sent is there, offsets too; gives the offset of each record and row, in order. Answers have none.
     fn delivered(&mut self, role: Role) -> Result<Vec<u64>, Refused>;
-    /// Commits offsets with the open transaction, by partition, if the group still is as `of` says.
+    /// Commits offsets with the open transaction, by partition, if the group still is as `of` says; [`Transport::delivered`] tells of it.
     fn send_offsets(&mut self, role: Role, of: &Membership, offsets: &BTreeMap<usize, u64>) -> Result<(), Refused>;
     /// Ends the open transaction.
     fn end(&mut self, role: Role, commit: bool) -> Result<(), Refused>;

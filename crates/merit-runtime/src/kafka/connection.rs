@@ -46,7 +46,7 @@ pub(super) struct Connection {
     /// Reads leaves and changelogs, wherever `reader` stands.
     past: Reader,
     member: Member,
-    producers: [Producer; 2],
+    producers: [Producer; Role::COUNT],
     writer: Writer,
     owned: Owned,
     /// How often in a row nothing came in, and whether something did since the group was heard.
@@ -73,7 +73,8 @@ impl Connection {
         let reader = Reader::new(cluster, topics, last_error)?;
         let past = Reader::new(cluster, topics, last_error)?;
         let id = format!("{}-{instance}", cluster.application);
-        let producers = [id.clone(), format!("{id}-changelog")].map(|id| Producer::new(cluster, id, topics.place(0).0, last_error));
+        let producers = [id.clone(), format!("{id}-second"), format!("{id}-changelog")]
+            .map(|id| Producer::new(cluster, id, topics.place(0).0, last_error));
         Ok(Connection {
             setup: Rc::clone(setup),
             topics: Arc::clone(topics),
@@ -292,7 +293,7 @@ impl Transport for Connection {
 
     fn delivered(&mut self, role: Role) -> Result<Vec<u64>, Refused> {
         // A checkpoint is on its way beside the batches, so nobody waits for it.
-        self.producer(role).delivered(if role == Role::Outputs { PATIENCE } else { Duration::ZERO })
+        self.producers[role as usize].delivered(if role == Role::Changelog { Duration::ZERO } else { PATIENCE })
     }
 
     fn send_offsets(&mut self, role: Role, _: &Membership, offsets: &BTreeMap<usize, u64>) -> Result<(), Refused> {
@@ -309,6 +310,7 @@ impl Transport for Connection {
     }
 
     fn end(&mut self, role: Role, commit: bool) -> Result<(), Refused> {
-        if commit { self.producer(role).commit() } else { self.producer(role).abort() }
+        let producer = &mut self.producers[role as usize];
+        if commit { producer.commit() } else { producer.abort() }
     }
 }

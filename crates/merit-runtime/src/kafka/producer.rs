@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, TopicPartitionList};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -116,19 +116,27 @@ pub(super) struct Producer {
     /// None before it was initialised.
     producer: Option<Arc<BaseProducer<Context>>>,
     is_initialised: bool,
+    /// Offsets on their way.
+    sending: Option<Sending>,
+}
+
+/// Offsets that another thread waits for.
+struct Sending {
+    since: Instant,
+    sent: Receiver<Result<(), KafkaError>>,
 }
 
 impl Producer {
     /// One that is not initialised.
     pub(super) fn new(cluster: &Cluster, id: String, topic: &str, last_error: &LastError) -> Producer {
         let (cluster, topic, last_error) = (cluster.clone(), topic.to_owned(), last_error.clone());
-        Producer { cluster, id, topic, last_error, producer: None, is_initialised: false }
+        Producer { cluster, id, topic, last_error, producer: None, is_initialised: false, sending: None }
     }
 
     /// Makes it anew: whatever the one before had open is decided behind this.
     pub(super) fn initialise(&mut self) -> Result<(), Refused> {
         if std::mem::take(&mut self.is_initialised) {
-            self.producer = None;
+            self.give_up();
         }
         if self.producer.is_none() {
             let context = Context { deliveries: Mutex::default(), last_error: self.last_error.clone(), forbidden: Forbidden::default() };
@@ -159,6 +167,10 @@ impl Producer {
                 Err(Refused::Retry)
             }
         }
+    }
+
+    fn give_up(&mut self) {
+        (self.producer, self.is_initialised, self.sending) = (None, false, None);
     }
 
     fn producer(&self) -> Result<&Arc<BaseProducer<Context>>, Refused> {
@@ -218,8 +230,15 @@ impl Producer {
         }
     }
 
-    /// Waits until everything that was sent is there, no longer than that; gives the offsets.
-    pub(super) fn delivered(&self, patience: Duration) -> Result<Vec<u64>, Refused> {
+    /// Waits until everything that was sent is there, no longer than that; gives the offsets of the records.
+    pub(super) fn delivered(&mut self, patience: Duration) -> Result<Vec<u64>, Refused> {
+        let begun = Instant::now();
+        self.records_arrived(patience)?;
+        self.offsets_sent(patience.saturating_sub(begun.elapsed()))?;
+        Ok(std::mem::take(&mut self.producer()?.context().deliveries().offsets))
+    }
+
+    fn records_arrived(&self, patience: Duration) -> Result<(), Refused> {
         let producer = self.producer()?;
         let begun = Instant::now();
         let mut left = producer.in_flight_count();
@@ -236,31 +255,43 @@ impl Producer {
             }
             native::flush(producer, PAUSE);
         }
-        let mut deliveries = producer.context().deliveries();
+        let deliveries = producer.context().deliveries();
         if let Some((topic, error)) = &deliveries.failed {
             self.last_error.set(error, "delivering records");
             let forbidden = producer.context().forbidden.error("write");
             forbidden.or_else(|| ClusterError::forbidden("write", topic, code_of(error))).map_or(Ok(()), end)?;
         }
-        if deliveries.are_whole() { Ok(std::mem::take(&mut deliveries.offsets)) } else { Err(Refused::Abort) }
+        if deliveries.are_whole() { Ok(()) } else { Err(Refused::Abort) }
     }
 
-    /// Commits offsets with the open transaction. Where the group has no coordinator for a while, librdkafka 2.12 may never come back
-    /// from that, whatever limit it is given (it asks for one twice, and again only when a connection comes or goes): so another
-    /// thread waits for it, and a producer that is stuck is left to that one. The next takes its id over, and so fences it.
+    /// Commits offsets with the open transaction, while its records are on their way. Where the group has no coordinator for a while,
+    /// librdkafka 2.12 may never come back from that, whatever limit it is given (it asks for one twice, and again only when a connection
+    /// comes or goes): so another thread waits for it.
     pub(super) fn send_offsets(&mut self, offsets: TopicPartitionList, of: ConsumerGroupMetadata) -> Result<(), Refused> {
         let producer = Arc::clone(self.producer()?);
-        let (tell, told) = sync_channel(1);
+        let (tell, sent) = sync_channel(1);
         let send = move || {
             // Nobody listens to one that was stuck.
             let _ = tell.send(producer.send_offsets_to_transaction(&offsets, &of, CALL));
         };
         std::thread::Builder::new().name("offsets".into()).spawn(send).map_err(|_| Refused::Abort)?;
-        match told.recv_timeout(STUCK) {
-            Ok(sent) => sent.map_err(|error| self.refused(error, "committing offsets with a transaction")),
+        self.sending = Some(Sending { since: Instant::now(), sent });
+        Ok(())
+    }
+
+    /// Waits for offsets that were sent, no longer than that. A producer that is stuck is left to the thread that waits for it; the next
+    /// takes its id over, and so fences it.
+    fn offsets_sent(&mut self, patience: Duration) -> Result<(), Refused> {
+        let Some(Sending { since, sent }) = &self.sending else { return Ok(()) };
+        match sent.recv_timeout(patience) {
+            Err(RecvTimeoutError::Timeout) if since.elapsed() < STUCK => Err(Refused::Retry),
             Err(_) => {
-                (self.producer, self.is_initialised) = (None, false);
+                self.give_up();
                 Err(Refused::Unknown)
+            }
+            Ok(sent) => {
+                self.sending = None;
+                sent.map_err(|error| self.refused(error, "committing offsets with a transaction"))
             }
         }
     }
@@ -277,7 +308,10 @@ impl Producer {
     /// Aborts the open transaction. Where a message may or may not have arrived, nobody knows the number that brokers expect of the
     /// next (librdkafka counts what it purges as never sent, and a number that is used twice is a repetition to them, dropped without
     /// a word): such a producer is given up, which aborts as well.
-    pub(super) fn abort(&self) -> Result<(), Refused> {
+    pub(super) fn abort(&mut self) -> Result<(), Refused> {
+        if let Err(Refused::Unknown) = self.offsets_sent(STUCK) {
+            return Err(Refused::Unknown);
+        }
         let producer = self.producer()?;
         if producer.in_flight_count() > 0 || !producer.context().deliveries().are_whole() {
             return Err(Refused::Unknown);

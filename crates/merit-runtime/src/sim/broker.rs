@@ -5,7 +5,8 @@
 //! - Readers see no record behind the first open transaction of a partition (the last stable offset), and none that was aborted.
 //! - A producer that is initialised again gets a new epoch; what was open is aborted, and what the old one sends is refused.
 //! - Offsets are committed inside a transaction, for the generation of the group that the sender knows; another one is refused.
-//!   While such a transaction is open, the offset cannot be read.
+//!   While such a transaction is open, the offset cannot be read. Of two transactions, that whose offset was sent later stays,
+//!   whichever ends later.
 //! - A transaction that is open for too long is aborted, and its producer fenced.
 //! - The end of a transaction may be lost, its answer may be lost, or it may arrive late: then it ends whatever transaction the
 //!   same epoch of the producer has open by then (the anomaly that Jepsen found and KIP-890 mends).
@@ -79,11 +80,19 @@ impl Log {
     }
 }
 
+/// A committed offset.
+#[derive(Clone, Copy)]
+struct Offset {
+    offset: u64,
+    /// What was sent later, has a higher one.
+    sent: u64,
+}
+
 struct Transaction {
     number: u64,
     since: u64,
     partitions: BTreeSet<usize>,
-    offsets: BTreeMap<usize, u64>,
+    offsets: BTreeMap<usize, Offset>,
     /// Whether it was committed, once that is decided; it is over when no partition is left without its marker.
     decided: Option<bool>,
 }
@@ -110,7 +119,9 @@ pub(crate) struct Broker {
     transactions: u64,
     /// Ends of transactions that are under way: producer and whether to commit.
     late: Vec<(Producer, bool)>,
-    offsets: BTreeMap<usize, u64>,
+    offsets: BTreeMap<usize, Offset>,
+    /// Offsets that were sent.
+    sent: u64,
     generation: u64,
     members: BTreeMap<usize, Member>,
     /// Slot of the owner a task, and the generation since which it owns it.
@@ -128,6 +139,7 @@ impl Broker {
             transactions: NONE,
             late: Vec::new(),
             offsets: BTreeMap::new(),
+            sent: 0,
             generation: 0,
             members: BTreeMap::new(),
             owners: vec![None; tasks],
@@ -185,9 +197,11 @@ impl Broker {
             Some(_) if self.generation == generation => {}
             Some(_) | None => return Err(Refused::Abort),
         }
+        let sent = self.sent + 1;
         let transaction = self.open(producer)?;
         transaction.partitions.insert(OFFSETS);
-        transaction.offsets.extend(offsets);
+        transaction.offsets.extend(offsets.iter().map(|(partition, offset)| (*partition, Offset { offset: *offset, sent })));
+        self.sent = sent;
         Ok(())
     }
 
@@ -300,7 +314,7 @@ impl Broker {
         let mut open = self.coordinators.iter().filter_map(|coordinator| coordinator.transaction.as_ref());
         match open.any(|open| open.partitions.contains(&OFFSETS) && open.offsets.contains_key(&partition)) {
             true => Err(Refused::Retry),
-            false => Ok(self.offsets.get(&partition).copied().unwrap_or(0)),
+            false => Ok(self.offsets.get(&partition).map_or(0, |known| known.offset)),
         }
     }
 }
@@ -384,7 +398,11 @@ impl Broker {
             open.partitions.remove(&partition);
             let (number, committed) = (open.number, open.decided == Some(true));
             match partition {
-                OFFSETS if committed => self.offsets.extend(&open.offsets),
+                OFFSETS if committed => {
+                    let newer = |(at, new): &(&usize, &Offset)| self.offsets.get(at).is_none_or(|known| known.sent < new.sent);
+                    let newer: Vec<(usize, Offset)> = open.offsets.iter().filter(newer).map(|(at, new)| (*at, *new)).collect();
+                    self.offsets.extend(newer);
+                }
                 OFFSETS => {}
                 partition => self.mark(partition, number, committed),
             }

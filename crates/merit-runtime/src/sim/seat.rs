@@ -15,14 +15,14 @@ pub(super) struct Seat {
     /// Partition of the answers.
     answers: usize,
     /// By role; none before it was initialised.
-    producers: [Option<Producer>; 2],
+    producers: [Option<Producer>; Role::COUNT],
     /// Offsets of what was sent since they were last asked for, by role.
-    sent: [Vec<u64>; 2],
+    sent: [Vec<u64>; Role::COUNT],
 }
 
 impl Seat {
     pub(super) fn new(broker: Rc<RefCell<Broker>>, who: Who, answers: usize) -> Seat {
-        Seat { broker, who, answers, producers: [None; 2], sent: [Vec::new(), Vec::new()] }
+        Seat { broker, who, answers, producers: [None; Role::COUNT], sent: Default::default() }
     }
 
     fn producer(&self, role: Role) -> Producer {
@@ -40,7 +40,7 @@ const READ: usize = 4;
 
 impl Transport for Seat {
     fn initialise(&mut self, role: Role) -> Result<(), Refused> {
-        let id = 2 * self.who.slot + role as usize;
+        let id = Role::COUNT * self.who.slot + role as usize;
         self.producers[role as usize] = Some(self.broker.borrow_mut().initialise(id)?);
         self.sent[role as usize].clear();
         Ok(())

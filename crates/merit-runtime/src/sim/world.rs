@@ -8,7 +8,7 @@ use super::inputs::Inputs;
 use super::seat::Seat;
 use super::{Broken, Run, Sabotage, Step};
 use crate::RuntimeError;
-use crate::copy::{self, Bounds, Disk as _, Place, Setup, Stop};
+use crate::copy::{self, Bounds, Disk as _, Place, Role, Setup, Stop};
 use crate::task::TaskRow;
 use merit_core::Datum;
 use std::cell::{Cell, RefCell};
@@ -71,7 +71,7 @@ pub(super) fn run(setup: Rc<Setup>, epochs: &[Vec<u8>], seed: u64, sabotage: Opt
     let inputs = Inputs::new(300 + chance.below(200));
     let damaging = chance.one_in(3);
     let tasks = setup.layout.tasks.len();
-    let broker = Broker::new(chance, setup.layout.partitions.len() + tasks + 1, 2 * COPIES, tasks);
+    let broker = Broker::new(chance, setup.layout.partitions.len() + tasks + 1, Role::COUNT * COPIES, tasks);
     let checker = Checker::new(&setup);
     let slot = |_| Slot { disk: new_disk(&setup), occupant: None, starts: 0, full: 0 };
     let slots = (0..COPIES).map(slot).collect();
