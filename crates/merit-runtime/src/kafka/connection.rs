@@ -67,14 +67,14 @@ impl Connection {
         observe: Arc<dyn Fn(Event) + Send + Sync>,
         last_error: &LastError,
     ) -> Result<Connection, ClusterError> {
+        let id = format!("{}-{instance}", cluster.application);
+        let ids = [id.clone(), format!("{id}-second"), format!("{id}-changelog")];
+        let producers = ids.map(|id| Producer::new(cluster, id, topics.place(0).0, last_error));
         let inputs: std::collections::BTreeSet<&str> = setup.layout.tasks.iter().map(|task| topics.place(task.input).0).collect();
         let inputs: Vec<&str> = inputs.into_iter().collect();
         let member = Member::join(cluster, instance, &inputs, topics, last_error)?;
         let reader = Reader::new(cluster, topics, last_error)?;
-        let past = Reader::new(cluster, topics, last_error)?;
-        let id = format!("{}-{instance}", cluster.application);
-        let producers = [id.clone(), format!("{id}-second"), format!("{id}-changelog")]
-            .map(|id| Producer::new(cluster, id, topics.place(0).0, last_error));
+        let past = reader.beside(cluster)?;
         Ok(Connection {
             setup: Rc::clone(setup),
             topics: Arc::clone(topics),

@@ -16,6 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer 
 use rdkafka::{ClientContext, TopicPartitionList};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Between two looks at what is in flight. Shorter naps burn the core that a broker may need, and so does a poll that waits: rdkafka
@@ -108,29 +109,74 @@ impl ProducerContext<NoCustomPartitioner> for Context {
 
 /// One transactional id.
 pub(super) struct Producer {
+    name: Name,
+    /// None before it was initialised.
+    producer: Option<Arc<BaseProducer<Context>>>,
+    is_initialised: bool,
+    /// The first take-over, on a thread of its own.
+    taking: Option<JoinHandle<Taken>>,
+    /// Offsets on their way.
+    sending: Option<Sending>,
+}
+
+/// What is taken over.
+#[derive(Clone)]
+struct Name {
     cluster: Cluster,
     id: String,
     /// A topic that is there.
     topic: String,
     last_error: LastError,
-    /// None before it was initialised.
-    producer: Option<Arc<BaseProducer<Context>>>,
-    is_initialised: bool,
-    /// Offsets on their way.
-    sending: Option<Sending>,
+}
+
+/// A producer to go on with, and whether it is initialised.
+type Taken = (Option<Arc<BaseProducer<Context>>>, Result<(), Refused>);
+
+impl Name {
+    /// Takes it over with a producer that did not get as far, or a new one.
+    fn take_over(&self, producer: Option<Arc<BaseProducer<Context>>>) -> Taken {
+        let producer = match producer.map_or_else(|| self.producer(), Ok) {
+            Ok(producer) => producer,
+            Err(refused) => return (None, Err(refused)),
+        };
+        // Once a broker is connected, the coordinator is asked for at once; a client that has none looks again after half a second. The
+        // first answer may close the connection that it came by, for one to the same broker by its number. What fails shows below.
+        for _ in 0..2 {
+            let _ = producer.client().fetch_metadata(Some(&self.topic), CALL);
+        }
+        let Err(error) = producer.init_transactions(CALL) else { return (Some(producer), Ok(())) };
+        self.last_error.set(&error, "taking over a transactional id");
+        match &error {
+            KafkaError::Transaction(cause) if cause.is_retriable() => (Some(producer), Err(Refused::Retry)),
+            KafkaError::Transaction(cause) if is_final(cause.code()) => {
+                let failed = ClusterError::call_on("take over a transactional id", &self.id)(error);
+                (Some(producer), Err(Refused::Failed(failed.into())))
+            }
+            _ => (None, Err(Refused::Retry)),
+        }
+    }
+
+    fn producer(&self) -> Result<Arc<BaseProducer<Context>>, Refused> {
+        let context = Context { deliveries: Mutex::default(), last_error: self.last_error.clone(), forbidden: Forbidden::default() };
+        let made = self.cluster.config(Role::Transactional(&self.id)).create_with_context(context);
+        made.map(Arc::new).map_err(|error| Refused::Failed(ClusterError::call("make a producer")(error).into()))
+    }
 }
 
 /// Offsets that another thread waits for.
 struct Sending {
+    offsets: Arc<(TopicPartitionList, ConsumerGroupMetadata)>,
     since: Instant,
     sent: Receiver<Result<(), KafkaError>>,
 }
 
 impl Producer {
-    /// One that is not initialised.
+    /// One that takes its id over as soon as brokers answer.
     pub(super) fn new(cluster: &Cluster, id: String, topic: &str, last_error: &LastError) -> Producer {
-        let (cluster, topic, last_error) = (cluster.clone(), topic.to_owned(), last_error.clone());
-        Producer { cluster, id, topic, last_error, producer: None, is_initialised: false, sending: None }
+        let name = Name { cluster: cluster.clone(), id, topic: topic.to_owned(), last_error: last_error.clone() };
+        let taken = name.clone();
+        let taking = std::thread::Builder::new().name("take-over".into()).spawn(move || taken.take_over(None)).ok();
+        Producer { name, producer: None, is_initialised: false, taking, sending: None }
     }
 
     /// Makes it anew: whatever the one before had open is decided behind this.
@@ -138,35 +184,12 @@ impl Producer {
         if std::mem::take(&mut self.is_initialised) {
             self.give_up();
         }
-        if self.producer.is_none() {
-            let context = Context { deliveries: Mutex::default(), last_error: self.last_error.clone(), forbidden: Forbidden::default() };
-            let made = self.cluster.config(Role::Transactional(&self.id)).create_with_context(context);
-            let made = made.map_err(|error| Refused::Failed(ClusterError::call("make a producer")(error).into()))?;
-            self.producer = Some(Arc::new(made));
-        }
-        let Some(producer) = &self.producer else { return Err(Refused::Retry) };
-        // Once a broker is connected, the coordinator is asked for at once; a client that has none looks again after half a second. The
-        // first answer may close the connection that it came by, for one to the same broker by its number. What fails shows below.
-        for _ in 0..2 {
-            let _ = producer.client().fetch_metadata(Some(&self.topic), CALL);
-        }
-        match producer.init_transactions(CALL) {
-            Ok(()) => {
-                self.is_initialised = true;
-                Ok(())
-            }
-            Err(error) => {
-                self.last_error.set(&error, "taking over a transactional id");
-                match &error {
-                    KafkaError::Transaction(cause) if cause.is_retriable() => {}
-                    KafkaError::Transaction(cause) if is_final(cause.code()) => {
-                        return Err(Refused::Failed(ClusterError::call_on("take over a transactional id", &self.id)(error).into()));
-                    }
-                    _ => self.producer = None,
-                }
-                Err(Refused::Retry)
-            }
-        }
+        let (producer, taken) = match self.taking.take() {
+            Some(taking) => taking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => self.name.take_over(self.producer.take()),
+        };
+        (self.producer, self.is_initialised) = (producer, taken.is_ok());
+        taken
     }
 
     fn give_up(&mut self) {
@@ -224,7 +247,7 @@ impl Producer {
                 Err(Refused::Retry)
             }
             Err((error, _)) => {
-                self.last_error.set(&error, "sending a record");
+                self.name.last_error.set(&error, "sending a record");
                 Err(Refused::Abort)
             }
         }
@@ -257,7 +280,7 @@ impl Producer {
         }
         let deliveries = producer.context().deliveries();
         if let Some((topic, error)) = &deliveries.failed {
-            self.last_error.set(error, "delivering records");
+            self.name.last_error.set(error, "delivering records");
             let forbidden = producer.context().forbidden.error("write");
             forbidden.or_else(|| ClusterError::forbidden("write", topic, code_of(error))).map_or(Ok(()), end)?;
         }
@@ -268,32 +291,39 @@ impl Producer {
     /// librdkafka 2.12 may never come back from that, whatever limit it is given (it asks for one twice, and again only when a connection
     /// comes or goes): so another thread waits for it.
     pub(super) fn send_offsets(&mut self, offsets: TopicPartitionList, of: ConsumerGroupMetadata) -> Result<(), Refused> {
-        let producer = Arc::clone(self.producer()?);
-        let (tell, sent) = sync_channel(1);
-        let send = move || {
-            // Nobody listens to one that was stuck.
-            let _ = tell.send(producer.send_offsets_to_transaction(&offsets, &of, CALL));
-        };
-        std::thread::Builder::new().name("offsets".into()).spawn(send).map_err(|_| Refused::Abort)?;
-        self.sending = Some(Sending { since: Instant::now(), sent });
+        self.sending = Some(self.offsets_under_way(Arc::new((offsets, of)))?);
         Ok(())
     }
 
-    /// Waits for offsets that were sent, no longer than that. A producer that is stuck is left to the thread that waits for it; the next
-    /// takes its id over, and so fences it.
+    fn offsets_under_way(&self, offsets: Arc<(TopicPartitionList, ConsumerGroupMetadata)>) -> Result<Sending, Refused> {
+        let (producer, sent_offsets) = (Arc::clone(self.producer()?), Arc::clone(&offsets));
+        let (tell, sent) = sync_channel(1);
+        let send = move || {
+            let (offsets, of) = &*sent_offsets;
+            // Nobody listens to one that was stuck.
+            let _ = tell.send(producer.send_offsets_to_transaction(offsets, of, CALL));
+        };
+        std::thread::Builder::new().name("offsets".into()).spawn(send).map_err(|_| Refused::Abort)?;
+        Ok(Sending { offsets, since: Instant::now(), sent })
+    }
+
+    /// Waits for offsets that were sent, no longer than that, and sends them again where that is the way to go on: a transaction is never
+    /// whole without them. A producer that is stuck is left to the thread that waits for it; the next takes its id over, and so fences it.
     fn offsets_sent(&mut self, patience: Duration) -> Result<(), Refused> {
-        let Some(Sending { since, sent }) = &self.sending else { return Ok(()) };
-        match sent.recv_timeout(patience) {
-            Err(RecvTimeoutError::Timeout) if since.elapsed() < STUCK => Err(Refused::Retry),
+        let Some(Sending { offsets, since, sent }) = &self.sending else { return Ok(()) };
+        let sent = match sent.recv_timeout(patience) {
+            Err(RecvTimeoutError::Timeout) if since.elapsed() < STUCK => return Err(Refused::Retry),
             Err(_) => {
                 self.give_up();
-                Err(Refused::Unknown)
+                return Err(Refused::Unknown);
             }
-            Ok(sent) => {
-                self.sending = None;
-                sent.map_err(|error| self.refused(error, "committing offsets with a transaction"))
-            }
-        }
+            Ok(sent) => sent.map_err(|error| self.refused(error, "committing offsets with a transaction")),
+        };
+        self.sending = match sent {
+            Err(Refused::Retry) => Some(self.offsets_under_way(Arc::clone(offsets))?),
+            _ => None,
+        };
+        sent
     }
 
     /// Commits the open transaction. A request without an answer may still arrive, and would end the next transaction of this
@@ -324,10 +354,10 @@ impl Producer {
 
     /// The branch of a failure.
     fn refused(&self, error: KafkaError, attempt: &'static str) -> Refused {
-        self.last_error.set(&error, attempt);
+        self.name.last_error.set(&error, attempt);
         let name = match code_of(&error) {
-            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => &self.cluster.application,
-            Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => &self.id,
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => &self.name.cluster.application,
+            Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => &self.name.id,
             _ => "",
         };
         let forbidden = self.producer.as_ref().and_then(|producer| producer.context().forbidden.error("write"));

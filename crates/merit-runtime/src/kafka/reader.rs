@@ -86,7 +86,7 @@ const NO_LEADER: Duration = Duration::from_millis(50);
 pub struct Reader {
     consumer: Arc<BaseConsumer<Context>>,
     /// Sees what is open, too.
-    ends: BaseConsumer<Context>,
+    ends: Arc<BaseConsumer<Context>>,
     topics: Arc<Topics>,
     /// Asks where the topics are, before the first is opened: of one that it does not know, librdkafka asks after a second.
     asking: Option<JoinHandle<()>>,
@@ -96,11 +96,22 @@ pub struct Reader {
 impl Reader {
     /// A reader that has nothing open.
     pub fn new(cluster: &Cluster, topics: &Arc<Topics>, last_error: &LastError) -> Result<Reader, ClusterError> {
-        let create = |role| {
-            let context = Context { last_error: last_error.clone() };
-            cluster.config(role).create_with_context(context).map_err(ClusterError::call("make a consumer"))
-        };
-        let (consumer, ends): (Arc<BaseConsumer<Context>>, _) = (Arc::new(create(Role::Reader)?), create(Role::Ends)?);
+        let ends = Arc::new(consumer(cluster, Role::Ends, last_error)?);
+        Reader::with(ends, cluster, topics, last_error)
+    }
+
+    /// Another one, which has nothing open.
+    pub(super) fn beside(&self, cluster: &Cluster) -> Result<Reader, ClusterError> {
+        Reader::with(Arc::clone(&self.ends), cluster, &self.topics, &self.ends.context().last_error)
+    }
+
+    fn with(
+        ends: Arc<BaseConsumer<Context>>,
+        cluster: &Cluster,
+        topics: &Arc<Topics>,
+        last_error: &LastError,
+    ) -> Result<Reader, ClusterError> {
+        let consumer = Arc::new(consumer(cluster, Role::Reader, last_error)?);
         let (asked, wanted) = (Arc::clone(&consumer), Arc::clone(topics));
         let ask = move || {
             // Who does not answer is asked again when a partition is opened.
@@ -283,6 +294,11 @@ impl Reader {
             }
         }
     }
+}
+
+fn consumer(cluster: &Cluster, role: Role<'_>, last_error: &LastError) -> Result<BaseConsumer<Context>, ClusterError> {
+    let context = Context { last_error: last_error.clone() };
+    cluster.config(role).create_with_context(context).map_err(ClusterError::call("make a consumer"))
 }
 
 /// Refuses a topic that is there for others, but not for this user.

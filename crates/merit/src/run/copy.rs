@@ -24,6 +24,7 @@ use merit_topology::Topology;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 use tracing::{info, warn};
 
@@ -37,14 +38,16 @@ impl Run {
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), LOGIC_VERSION));
         let services = Services::start(&health, &metrics, &addresses)?;
         let Deployed { cluster, layout, topics } = &deployed;
-        admin::check(cluster, topics, topology)?;
         let signer = Signer::new(&topology.key_name, &key::read(&session::key_path(&self.place, self.audit_key.as_ref()))?);
-        let (in_force, store) = std::thread::scope(|scope| {
+        let (checked, found, store) = std::thread::scope(|scope| {
+            let found = scope.spawn(|| found(cluster, topics, layout));
             let store = scope.spawn(|| Store::open(&self.place.data_dir, Sync::System));
-            (in_force(cluster, topics, layout, topology, &signer), store.join())
+            (admin::check(cluster, topics, topology), joined(found), joined(store))
         });
-        let in_force = in_force?;
-        let store = Arc::new(store.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        // What comes first is the reason of what follows.
+        checked?;
+        let in_force = in_force(found?, cluster, topics, layout, topology, &signer)?;
+        let store = Arc::new(store?);
         let topics = deployed.topics_with_schemas(topology, Some(&self.place.data_dir))?;
         let Deployed { cluster, layout, .. } = deployed;
         let instance = instance(&self.place.data_dir)?;
@@ -92,26 +95,35 @@ impl Run {
     }
 }
 
+fn joined<R>(thread: ScopedJoinHandle<'_, R>) -> R {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The configuration in force, as far as everything is decided.
+fn found(cluster: &Cluster, topics: &Arc<Topics>, layout: &Arc<Layout>) -> Result<Vec<u8>, RuntimeError> {
+    let mut so_far = InForce::new(cluster, topics, layout, Vec::new())?.so_far();
+    let found = so_far.configuration()?.epoch;
+    // A consumer takes a tenth of a second to end, for a group that it is not in.
+    std::thread::spawn(move || drop(so_far));
+    Ok(found)
+}
+
 /// The configuration in force, which has to be that of this copy. A copy that was killed leaves a transaction open for ten seconds,
 /// which this one ends once it begins: only a configuration that may be behind that is waited for.
 fn in_force(
+    found: Vec<u8>,
     cluster: &Cluster,
     topics: &Arc<Topics>,
     layout: &Arc<Layout>,
     topology: &Topology,
     signer: &Signer,
 ) -> Result<Vec<u8>, RuntimeError> {
-    let read = || InForce::new(cluster, topics, layout, Vec::new());
     let parameters = epoch::parameters(topology);
     let wanted = Wanted { topology, parameters: &parameters, partitions: layout.report_partitions, emitter_key: signer.public() };
-    let mut so_far = read()?.so_far();
-    let found = so_far.configuration()?.epoch;
-    // A consumer takes a tenth of a second to end, for a group that it is not in.
-    std::thread::spawn(move || drop(so_far));
     if wanted.behind(&found, None)?.is_none() {
         return Ok(found);
     }
-    let found = read()?.configuration()?.epoch;
+    let found = InForce::new(cluster, topics, layout, Vec::new())?.configuration()?.epoch;
     let Some(current) = ConfigEpoch::decode(&found) else { return Err(ClusterError::NotBegun.into()) };
     match wanted.behind(&found, None)? {
         None => Ok(found),
