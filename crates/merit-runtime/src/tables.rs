@@ -86,6 +86,12 @@ impl Kept {
         }
     }
 
+    /// Forgets all, and keeps its room.
+    fn clear(&mut self) {
+        self.changes.clear();
+        (self.bytes, self.count) = (0, 0);
+    }
+
     fn remove(&mut self, key: &[u8]) {
         self.count += 1;
         match self.changes.get_mut(key) {
@@ -103,6 +109,14 @@ impl Kept {
             }
         }
     }
+}
+
+/// The first 16 bytes of a key, which sort as it does and mostly tell it from others.
+fn head(key: &[u8]) -> u128 {
+    let mut head = [0; 16];
+    let length = key.len().min(head.len());
+    head[..length].copy_from_slice(&key[..length]);
+    u128::from_be_bytes(head)
 }
 
 /// Rows that change together; readers wait meanwhile.
@@ -218,7 +232,7 @@ impl Tables {
             Ok(()) if kept.count < KEPT_CHANGES && kept.bytes < KEPT_BYTES => Ok(()),
             Ok(()) => self.store(&mut kept),
             Err(error) => {
-                *kept = Kept::default();
+                kept.clear();
                 Err(error)
             }
         }
@@ -239,17 +253,17 @@ impl Tables {
         if kept.changes.is_empty() {
             return Ok(());
         }
-        let mut rows: Vec<(&Vec<u8>, &Change)> = kept.changes.iter().collect();
-        rows.sort_unstable_by_key(|(key, _)| *key);
-        let mut batch = WriteBatch::default();
-        for (key, change) in rows {
+        let mut rows: Vec<(u128, &Vec<u8>, &Change)> = kept.changes.iter().map(|(key, change)| (head(key), key, change)).collect();
+        rows.sort_unstable_by_key(|(head, key, _)| (*head, *key));
+        let mut batch = WriteBatch::with_capacity_bytes(kept.bytes);
+        for (_, key, change) in rows {
             match change.row() {
                 Some(row) => batch.put(key, row),
                 None => batch.delete(key),
             }
         }
         self.db.write_opt(batch, &self.write).map_err(failed("write the tables of"))?;
-        *kept = Kept::default();
+        kept.clear();
         Ok(())
     }
 }

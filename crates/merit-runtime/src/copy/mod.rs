@@ -1,7 +1,7 @@
 //! One copy of the program on a log with transactions: it consumes, transforms and produces, and goes on wherever another died.
 //!
 //! One transaction carries what a batch led to and the offsets behind it. Now and then the changed rows of a task go to its
-//! changelog, in a transaction of a second producer behind the commit that they stand for, and then to the disk. Whoever takes a
+//! changelog, in a transaction of another producer behind the commit that they stand for, and then to the disk. Whoever takes a
 //! task over reads disk and changelog, folds the inputs since then again, and compares what comes out with what the log holds.
 //!
 //! Every call to the outside is one [`Step`], where the copy may be stopped for a while or for ever. The outside is a

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Bytes that a commit gathers at most, about.
-const COMMIT_BYTES: usize = 8 << 20;
+const COMMIT_BYTES: usize = 1 << 20;
 
 /// Messages that are taken of a partition before the next is looked at.
 const TURN: usize = 512;
@@ -49,6 +49,8 @@ pub(super) struct Source {
     group: Group,
     inputs: Vec<usize>,
     processed: Processed,
+    /// The partition to begin with.
+    first: usize,
     last_error: LastError,
 }
 
@@ -64,6 +66,7 @@ impl Source {
             group: Group::new(cluster, topics)?,
             inputs: layout.tasks.iter().map(|task| task.input).collect(),
             processed: Processed::unknown(layout),
+            first: 0,
             last_error,
         })
     }
@@ -158,9 +161,14 @@ impl Source {
         ClusterError::Call { attempt: "read the log to its end", cause: format!("{place}, and nothing came for {STALL:?}: {last}") }
     }
 
-    /// Takes what is there, as far as a commit goes.
+    /// Takes what is there, as far as a commit goes; the next one begins behind the partition that filled this one.
     fn gather(&mut self) -> Result<(), ClusterError> {
-        for at in 0..self.layout.partitions.len() {
+        let partitions = self.layout.partitions.len();
+        for at in (self.first..partitions).chain(0..self.first) {
+            self.first = at;
+            if self.gathered.bytes >= COMMIT_BYTES {
+                break;
+            }
             let Source { reader, gathered, intake, .. } = self;
             while gathered.bytes < COMMIT_BYTES && gathered.open_bytes(at) < BATCH_BYTES && !intake.is_held(at) {
                 let from = gathered.next(at);
