@@ -3,7 +3,7 @@
 /// Where a copy stands: before that call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// Taking over the transactional id of the outputs.
+    /// Taking over a transactional id of the outputs.
     InitialiseProducer,
     /// Taking over that of the changelog.
     InitialiseChangelog,

@@ -399,9 +399,12 @@ impl Broker {
             let (number, committed) = (open.number, open.decided == Some(true));
             match partition {
                 OFFSETS if committed => {
-                    let newer = |(at, new): &(&usize, &Offset)| self.offsets.get(at).is_none_or(|known| known.sent < new.sent);
-                    let newer: Vec<(usize, Offset)> = open.offsets.iter().filter(newer).map(|(at, new)| (*at, *new)).collect();
-                    self.offsets.extend(newer);
+                    for (at, new) in &open.offsets {
+                        let known = self.offsets.entry(*at).or_insert(*new);
+                        if known.sent < new.sent {
+                            *known = *new;
+                        }
+                    }
                 }
                 OFFSETS => {}
                 partition => self.mark(partition, number, committed),
