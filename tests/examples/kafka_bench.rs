@@ -8,6 +8,7 @@
 //! - `recovery`: a copy with much state is killed, and loses its disk; until the next has processed one report more, and how much of
 //!   that it waited for the group.
 //!
+//! Copies are headless where `HEADLESS` is set; they mirror the log and fold read models otherwise.
 //! `REPORTS`, `AGENTS`, `RATE`, `MEASURED_SECONDS`, `WARM_UP` and `BACKLOG` say how much.
 
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
@@ -53,6 +54,10 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+fn is_headless() -> bool {
+    std::env::var_os("HEADLESS").is_some()
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -89,6 +94,12 @@ impl Bench {
         let application = Application::begin(&kafka, Directory::with_topology(topology.clone()));
         merit(["pools", "apply", "--kafka", kafka.bootstrap(), "--topology"]).with([&topology, &pools]).ok();
         Bench { application, kafka, agents: number("AGENTS", 10_000), _directory: folder }
+    }
+
+    /// Starts the copy that is measured.
+    fn copy(&self) -> Copy {
+        let call = if is_headless() { self.application.headless("a") } else { self.application.run("a") };
+        Copy::of(call)
     }
 
     /// A report of the load, received at a time.
@@ -194,7 +205,7 @@ fn drain(hidden: &[&str]) {
     let bench = Bench::begin(hidden);
     bench.preload(0..reports);
     let (broker, begun) = (cpu(bench.broker()), Instant::now());
-    let copy = bench.application.copy("a");
+    let copy = bench.copy();
     bench.application.wait_consumed();
     let seconds = begun.elapsed().as_secs_f64();
     let (used, memory, broker) = (cpu(copy.id()), peak(copy.id()), cpu(bench.broker()) - broker);
@@ -210,7 +221,7 @@ fn drain(hidden: &[&str]) {
     println!(
         "{}",
         json!({
-            "system": "merit", "test": "drain", "hidden": hidden, "reports": reports, "seconds": tenths(seconds),
+            "system": "merit", "headless": is_headless(), "test": "drain", "hidden": hidden, "reports": reports, "seconds": tenths(seconds),
             "reports_per_s": (reports as f64 / seconds).round(), "cpu_s_per_million": tenths(used * per_million),
             "broker_cpu_s_per_million": tenths(broker * per_million), "peak_mb": memory,
             "decisions_per_1000": decisions as f64 * 1_000.0 / reports as f64,
@@ -351,7 +362,7 @@ fn latency() {
     let (seconds, warm_up) = (number("MEASURED_SECONDS", 60), number("WARM_UP", 15));
     let bench = Bench::begin(&[]);
     bench.preload(0..preloaded);
-    let copy = bench.application.copy("a");
+    let copy = bench.copy();
     bench.application.wait_drained();
     let before = cpu(copy.id());
     let (stop, brokers) = (AtomicBool::new(false), bench.kafka.bootstrap().to_owned());
@@ -385,7 +396,7 @@ fn latency() {
     println!(
         "{}",
         json!({
-            "system": "merit", "test": "latency", "rate": rate, "sent": reports, "cpu_share": (share * 100.0).round() / 100.0,
+            "system": "merit", "headless": is_headless(), "test": "latency", "rate": rate, "sent": reports, "cpu_share": (share * 100.0).round() / 100.0,
             "generator_max_late_ms": latest / 1_000, "score": of(&seen.scores), "alloc": of(&seen.allocations()),
         })
     );
@@ -420,7 +431,7 @@ fn restart() {
     let (reports, backlog) = (number("REPORTS", 2_000_000), number("BACKLOG", 300_000));
     let bench = Bench::begin(&[]);
     bench.preload(0..reports);
-    let mut copy = bench.application.copy("a");
+    let mut copy = bench.copy();
     bench.application.wait_drained();
     for round in 0..3 {
         let from = reports + round * backlog;
@@ -431,7 +442,7 @@ fn restart() {
             sending.join().expect("everything is sent");
             let sink = consumer(bench.kafka.bootstrap(), &["eval.scores"], Offset::End);
             let begun = Instant::now();
-            let next: Copy = bench.application.copy("a");
+            let next: Copy = bench.copy();
             while sink.poll(Duration::from_millis(5)).is_none_or(|message| message.is_err()) {}
             (next, begun.elapsed(), (bytes_under(&bench.application.data("a"), &|_| true) / 1e6).round())
         });
@@ -439,19 +450,22 @@ fn restart() {
         copy = next;
         println!(
             "{}",
-            json!({ "system": "merit", "test": "restart", "state_reports": from, "disk_mb": size, "first_record_ms": took.as_millis() })
+            json!({ "system": "merit", "headless": is_headless(), "test": "restart", "state_reports": from, "disk_mb": size, "first_record_ms": took.as_millis() })
         );
     }
     end(copy);
     let (scores, _) = bench.count("eval.scores", Kind::ScoreUpdated);
-    println!("{}", json!({ "system": "merit", "test": "exactly_once", "expected": reports + 3 * backlog, "records": scores }));
+    println!(
+        "{}",
+        json!({ "system": "merit", "headless": is_headless(), "test": "exactly_once", "expected": reports + 3 * backlog, "records": scores })
+    );
 }
 
 /// Behind `kill -9` with much state, twice, and behind the loss of the disk: until one report more is processed.
 fn recovery() {
     let reports = number("REPORTS", 1_000_000);
     let bench = Bench::begin(&[]);
-    let first = bench.application.copy("a");
+    let first = bench.copy();
     bench.preload(0..reports);
     bench.application.wait_drained();
     first.kill();
@@ -462,7 +476,7 @@ fn recovery() {
             std::fs::remove_dir_all(bench.application.data("a")).expect("our own directory");
         }
         let begun = Instant::now();
-        let copy = bench.application.copy("a");
+        let copy = bench.copy();
         bench.preload(next..next + 1);
         bench.application.wait_consumed();
         let (seconds, used, done) = (begun.elapsed().as_secs_f64(), cpu(copy.id()), jiff::Timestamp::now());
@@ -471,7 +485,7 @@ fn recovery() {
         println!(
             "{}",
             json!({
-                "system": "merit", "test": "recovery", "agents": bench.agents, "reports": reports, "disk_lost": lost, "disk_mb": disk,
+                "system": "merit", "headless": is_headless(), "test": "recovery", "agents": bench.agents, "reports": reports, "disk_lost": lost, "disk_mb": disk,
                 "changelog_mb": (on_broker / 1e6).round(), "changelog_rows": rows,
                 "changelog_rows_mb": (row_bytes as f64 / 1e6).round(), "first_record_s": tenths(seconds),
                 "of_which_group_s": tenths(group), "cpu_s": tenths(used),

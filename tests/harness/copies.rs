@@ -170,6 +170,11 @@ impl Application {
         ["MERIT_OPS_ADDR", "EVAL_ENGINE_ADDR", "RESOURCE_ALLOCATOR_ADDR"].into_iter().fold(call, |call, name| call.env(name, "127.0.0.1:0"))
     }
 
+    /// The call that starts a copy that serves nobody.
+    pub fn headless(&self, copy: &str) -> Call {
+        self.run(copy).with(["--headless"])
+    }
+
     /// Starts a copy.
     pub fn copy(&self, copy: &str) -> Copy {
         Copy::of(self.run(copy))

@@ -1,5 +1,7 @@
 //! The services of two copies on one cluster: calls go to either, and one of them dies in the middle.
 
+use merit_core::record::{EvalReport, Metric, Tick};
+use merit_core::{Datum, EventTime, Fixed, Kind, List};
 use merit_tests::copies::Application;
 use merit_tests::directory::{Directory, Profile};
 use merit_tests::kafka::Kafka;
@@ -106,4 +108,59 @@ fn calls_spread_over_two_copies_are_answered_and_one_may_die() {
     let mut taken = 0;
     application.each_record(&exported, &["eval.scores", "eval.late"], |_| taken += 1);
     assert_eq!(taken, 81, "each report is scored or late, once");
+}
+
+#[test]
+fn a_headless_copy_computes_for_one_that_answers_and_tells_the_time_without_it() {
+    let kafka = Kafka::start(1);
+    let application = Application::begin(&kafka, Directory::new(Profile::Default));
+    let (headless, said) = application.headless("b").up().unwrap_or_else(|done| panic!("it ended: {done:#?}"));
+    let doors: serde_json::Map<String, Value> = serde_json::from_str(&said).expect("an object");
+    assert_eq!(doors.keys().collect::<Vec<_>>(), ["operations"], "{said}");
+    let ready = format!("http://{}/readyz", doors["operations"].as_str().expect("an address"));
+    let wait_until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < HANG, "not {what}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    wait_until("ready", &|| ureq::get(&ready).call().is_ok());
+    let answering = Server::of(application.run("a"));
+    for number in 0..16 {
+        until_answered(&answering, "/eval/submit", &format!("call-{number}"), &report(&format!("agent-{number}"), number), 200);
+    }
+    answering.kill();
+    // From here on the ledger is the headless copy's, and so is its time.
+    let ledger = || application.committed("alloc.requests", 0);
+    let before = ledger();
+    wait_until("ticking", &|| ledger() > before);
+    let partitions = || [0, 1, 2, 3].map(|partition| application.committed("eval.reports", partition));
+    let before = partitions();
+    let timestamp = EventTime(1_740_000_000_000);
+    let metrics = [Metric { name: "successRate", value: Fixed(930_000) }];
+    let last = EvalReport {
+        id: Some("last"),
+        agent_id: "agent-0",
+        division_id: None,
+        product_id: None,
+        metrics: List::Slice(&metrics),
+        source: "test",
+        timestamp,
+        window: None,
+        tags: List::EMPTY,
+    };
+    application.send(&[application.report(&last)], Duration::ZERO);
+    wait_until("telling silent partitions the time", &|| partitions().iter().zip(before).all(|(now, before)| *now > before));
+    application.wait_drained();
+    let done = headless.terminate();
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    let exported = application.export();
+    exported.is_whole();
+    let (mut taken, mut told) = (0, 0);
+    application.each_record(&exported, &["eval.scores"], |_| taken += 1);
+    application.each_record(&exported, &["eval.reports"], |frame| {
+        told += u32::from(frame.kind() == Some(Kind::Tick) && Tick::decode(frame.payload).is_some_and(|tick| tick.time == timestamp));
+    });
+    assert_eq!((taken, told), (17, 3));
 }

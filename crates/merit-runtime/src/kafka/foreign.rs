@@ -4,10 +4,11 @@
 //! The same message becomes the same record wherever it is read: the schema under an id never changes, and that nobody had one is
 //! kept as well as the schema. While it is not known, the partition waits at the message.
 
+use super::native::Fetched;
 use super::reader::LastError;
 use super::schemas::Other;
 use super::topics::Topics;
-use super::wire::{FRAMING, Foreign};
+use super::wire::{self, FRAMING, Foreign, Read};
 use crate::code::{SCHEMA_INVALID, SCHEMA_UNKNOWN};
 use crate::frame::Frame;
 use crate::layout::Layout;
@@ -77,6 +78,19 @@ impl Intake {
     /// Whether a partition waits for a schema: nothing is to be read of it now.
     pub fn is_held(&self, partition: usize) -> bool {
         self.held.get(&partition).is_some_and(|until| Instant::now() < *until)
+    }
+
+    /// Gives what stands there as a record, or none where it is none; false where the partition has to wait before it.
+    pub(super) fn give(&mut self, partition: usize, offset: u64, message: &Fetched, take: impl FnOnce(Option<&Frame<'_>>)) -> bool {
+        match wire::read(message) {
+            Read::Record(frame) => take(Some(&frame)),
+            Read::Gap => take(None),
+            Read::Foreign(foreign) => match self.frame(partition, offset, &foreign) {
+                Some(frame) => take(Some(&frame)),
+                None => return false,
+            },
+        }
+        true
     }
 
     /// A message as a record; none where the partition has to wait: it is to be read again from there.

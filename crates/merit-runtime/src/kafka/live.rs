@@ -1,24 +1,25 @@
-//! The two ends of a copy that services work with: commands go to the cluster, and every committed record comes back from it, with
-//! the answers for this copy behind what they tell of.
+//! The two ends of a copy beside its tasks: commands go to the cluster, and every committed record comes back from it, with the answers
+//! for this copy behind what they tell of. A headless copy has no services: only ticks leave it, and only the clock listens.
 
+use super::client::Cluster;
+use super::clock::{Clock, Listener};
 use super::commands::Commands;
 use super::error::ClusterError;
 use super::mirror::{IDLE, Mirror};
 use super::topics::Topics;
 use crate::RuntimeError;
-use crate::embedded::{Committed, Silence};
+use crate::embedded::Committed;
 use crate::frame::{Frame, frames};
 use crate::layout::Layout;
-use crate::live::{Command, INBOX, Inbox, TICK, now};
+use crate::live::{Command, INBOX, Inbox};
 use crate::task::{Answered, AnsweredRecord};
-use merit_core::record::{EvalReport, Tick};
-use merit_core::{Datum, EventTime, Head, Kind};
+use merit_core::{Datum, Kind};
 use rdkafka::message::Message;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Answers that are read at once.
 const ANSWERS: usize = 1_000;
@@ -28,16 +29,12 @@ const FAREWELL: Duration = Duration::from_secs(6);
 
 /// What the ends belong to.
 pub struct Parts {
-    /// The copy of the log, up to date as of a moment ago.
-    pub mirror: Mirror,
-    /// Sends commands.
-    pub commands: Commands,
+    /// Where it works.
+    pub cluster: Cluster,
     /// The topology.
     pub layout: Arc<Layout>,
     /// Where everything lies.
     pub topics: Arc<Topics>,
-    /// The name that answers come under.
-    pub copy: String,
     /// Whether this copy owns the ledger, whose owner tells the time.
     pub owns_ledger: Arc<AtomicBool>,
     /// Set once the copy's tasks are gone: then both ends end, too.
@@ -53,26 +50,54 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts them. `follower` is given every commit in order; `trouble` hears of commands that did not arrive as far as is known.
+    /// Starts both for services, of which answers come under a name. `follower` is given every commit of the mirror in order, which is
+    /// up to date as of a moment ago; `trouble` hears of commands that did not arrive as far as is known.
     pub fn start(
         parts: Parts,
+        mirror: Mirror,
+        copy: String,
         follower: impl FnMut(Committed) + Send + 'static,
         trouble: impl Fn(ClusterError) + Send + 'static,
     ) -> Result<Live, RuntimeError> {
-        let Parts { mirror, commands, layout, topics, copy, owns_ledger, gone } = parts;
+        let (layout, answers) = (Arc::clone(&parts.layout), parts.topics.answers(&copy));
+        let from = mirror.end_of(answers)?;
+        let follow = move |clock, stop: &AtomicBool| {
+            let (waiting, follower) = (Vec::new(), Box::new(follower));
+            Following { mirror, layout, copy, answers, from, waiting, clock, follower }.follow(stop)
+        };
+        Live::begin(parts, "mirror", follow, trouble)
+    }
+
+    /// Starts both for the clock alone.
+    pub fn headless(
+        parts: Parts,
+        mut listener: Listener,
+        ended: impl FnOnce() + Send + 'static,
+        trouble: impl Fn(ClusterError) + Send + 'static,
+    ) -> Result<Live, RuntimeError> {
+        let listen = move |mut clock, stop: &AtomicBool| {
+            let listened = listener.listen(&mut clock, stop);
+            ended();
+            listened
+        };
+        Live::begin(parts, "clock", listen, trouble)
+    }
+
+    fn begin(
+        parts: Parts,
+        name: &str,
+        read: impl FnOnce(Clock, &AtomicBool) -> Result<(), RuntimeError> + Send + 'static,
+        trouble: impl Fn(ClusterError) + Send + 'static,
+    ) -> Result<Live, RuntimeError> {
+        let Parts { cluster, layout, topics, owns_ledger, gone: stop } = parts;
         let failed = |error: std::io::Error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() };
-        let stop = gone;
-        let (inbox, receiver, waiting) = Inbox::of_cluster();
+        let (commands, (inbox, receiver, waiting)) = (Commands::new(&cluster, &topics)?, Inbox::of_cluster());
         let sending = Arc::clone(&stop);
         let sender = std::thread::Builder::new().name("commands".into());
         let sender = sender.spawn(move || send(commands, &receiver, &waiting, &sending, &trouble)).map_err(failed)?;
-        let at = topics.answers(&copy);
-        let from = mirror.end_of(at)?;
-        let clock = Clock::new(&layout, inbox.clone(), owns_ledger);
-        let mut following = Following { mirror, layout, copy, answers: at, from, waiting: Vec::new(), clock, follower: Box::new(follower) };
-        let reading = Arc::clone(&stop);
-        let reader = std::thread::Builder::new().name("mirror".into());
-        let reader = reader.spawn(move || following.follow(&reading)).map_err(failed)?;
+        let (clock, reading) = (Clock::new(layout, inbox.clone(), owns_ledger), Arc::clone(&stop));
+        let reader = std::thread::Builder::new().name(name.into());
+        let reader = reader.spawn(move || read(clock, &reading)).map_err(failed)?;
         Ok(Live { inbox, stop, reader, sender })
     }
 
@@ -136,8 +161,10 @@ impl Following {
         while !stop.load(Relaxed) {
             self.read_answers()?;
             let commit = self.mirror.step()?;
-            if let Some(commit) = &commit {
-                self.clock.hear(&self.layout, commit);
+            for (partition, _, _, body) in commit.iter().flat_map(|commit| &commit.batches) {
+                if self.clock.heeds(*partition) {
+                    frames(body).flatten().for_each(|frame| self.clock.hear(*partition, &frame));
+                }
             }
             let (mirror, layout) = (&self.mirror, &self.layout);
             let answers: Vec<Vec<u8>> = self.waiting.extract_if(.., |answer| is_due(mirror, layout, answer)).collect();
@@ -173,77 +200,4 @@ fn is_due(mirror: &Mirror, layout: &Layout, answer: &[u8]) -> bool {
         partitions.into_iter().all(|partition| mirror.holds(partition, record.stream, record.sequence))
     };
     Answered::decode(answer).is_none_or(|answered| answered.records.iter().all(here))
-}
-
-/// Ticks of the copy that owns the ledger; design 4, Time.
-struct Clock {
-    inbox: Inbox,
-    owns_ledger: Arc<AtomicBool>,
-    ticked: Instant,
-    silence: Silence,
-    /// Progress records of each partition of reports.
-    progress: Vec<u64>,
-    reports: usize,
-    ledger: Option<usize>,
-}
-
-impl Clock {
-    fn new(layout: &Layout, inbox: Inbox, owns_ledger: Arc<AtomicBool>) -> Clock {
-        let at = Instant::now();
-        let progress = vec![0; layout.report_partitions as usize];
-        let (silence, reports) = (Silence::new(&progress, at), layout.tasks[0].input);
-        Clock { inbox, owns_ledger, ticked: at, silence, progress, reports, ledger: layout.find("alloc.requests", 0) }
-    }
-
-    /// Notes which partitions of reports moved.
-    fn hear(&mut self, layout: &Layout, commit: &Committed) {
-        let at = Instant::now();
-        for (partition, _, _, body) in &commit.batches {
-            let report = partition.checked_sub(self.reports).filter(|_| layout.is_report_partition(*partition));
-            if report.is_none() && Some(*partition) != self.ledger {
-                continue;
-            }
-            for frame in frames(body).flatten() {
-                match (frame.kind(), report) {
-                    (Some(Kind::EvalReport), Some(report)) => {
-                        let timestamp = EvalReport::decode(frame.payload).map(|report| report.timestamp);
-                        timestamp
-                            .map(|timestamp| timestamp.min(frame.time))
-                            .into_iter()
-                            .for_each(|time| self.silence.report(report, time, at));
-                    }
-                    (Some(Kind::Progress), None) => {
-                        let of = layout.task_of_stream(frame.stream).map(|task| task.partition as usize);
-                        of.and_then(|of| self.progress.get_mut(of)).into_iter().for_each(|count| *count += 1);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        self.silence.progress(&self.progress, at);
-    }
-
-    fn tick(&mut self) {
-        let at = Instant::now();
-        if at < self.ticked + TICK {
-            return;
-        }
-        self.ticked = at;
-        if !self.owns_ledger.load(Relaxed) {
-            return;
-        }
-        let due = self.silence.due(at).into_iter().map(|(partition, time)| (self.reports + partition, time));
-        for (partition, time) in self.ledger.map(|ledger| (ledger, now())).into_iter().chain(due) {
-            // An inbox that is full lets time stand still until the next one.
-            let _ = self.inbox.send(Command { partition, frame: tick(time) });
-        }
-    }
-}
-
-fn tick(time: EventTime) -> Vec<u8> {
-    let (mut payload, mut bytes) = (Vec::new(), Vec::new());
-    Tick { time }.put(&mut payload);
-    let (kind, stream) = (Kind::Tick as u32, Head::OUTSIDE.into());
-    Frame { kind, hops: 0, stream, sequence: 0, time, key: "tick", headers: None, payload: &payload }.put(&mut bytes);
-    bytes
 }

@@ -12,7 +12,6 @@ use super::group::Group;
 use super::native::Fetched;
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
-use super::wire::{self, Read};
 use crate::embedded::{BATCH_BYTES, Batches, Committed};
 use crate::layout::Layout;
 use crate::processed::{Processed, Span};
@@ -134,7 +133,7 @@ impl Source {
         }
         let (from, mut is_held) = (gathered.next(at), false);
         let read = reader.read(at, from, end, TURN, |offset, message| {
-            is_held = is_held || !take(gathered, intake, at, offset, message);
+            is_held = is_held || !intake.give(at, offset, message, |frame| gathered.take(at, offset, frame));
         });
         match read {
             Ok(Some(next)) if !is_held => gathered.pass(at, next.min(end)),
@@ -173,7 +172,9 @@ impl Source {
             while gathered.bytes < COMMIT_BYTES && gathered.open_bytes(at) < BATCH_BYTES && !intake.is_held(at) {
                 let from = gathered.next(at);
                 let mut is_held = false;
-                let take = |offset, message: &Fetched| is_held = is_held || !take(gathered, intake, at, offset, message);
+                let take = |offset, message: &Fetched| {
+                    is_held = is_held || !intake.give(at, offset, message, |frame| gathered.take(at, offset, frame));
+                };
                 if reader.poll(at, from, TURN, take)? < TURN {
                     break;
                 }
@@ -188,19 +189,6 @@ impl Source {
         rows.push(self.processed.row(&self.layout));
         write(batches, rows)
     }
-}
-
-/// Takes a message; false where its partition has to wait before it.
-fn take(gathered: &mut Gathered, intake: &mut Intake, at: usize, offset: u64, message: &Fetched) -> bool {
-    match wire::read(message) {
-        Read::Record(frame) => gathered.take(at, offset, Some(&frame)),
-        Read::Gap => gathered.take(at, offset, None),
-        Read::Foreign(foreign) => match intake.frame(at, offset, &foreign) {
-            Some(frame) => gathered.take(at, offset, Some(&frame)),
-            None => return false,
-        },
-    }
-    true
 }
 
 /// Fails where the cluster does not answer, or has not every partition.

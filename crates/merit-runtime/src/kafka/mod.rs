@@ -6,13 +6,14 @@
 //! [`watch`] (whether the topics are those that it read). Beside the copies: [`admin`] and [`settings`] (topics are made and compared),
 //! [`in_force`] and [`append`] (configurations are found and appended), [`commands`] (what is sent by itself), [`registry`], [`schemas`] and [`foreign`] (ids of schemas, and what other programs send), [`reach`] and
 //! [`acl`] (who is let in, and may do what), [`mirror`] and [`restore`] (the whole log, copied and written back), [`live`] (what
-//! services work with).
+//! services work with), [`clock`] (the time, by the copy that owns the ledger).
 
 mod access;
 pub mod acl;
 pub mod admin;
 pub mod append;
 mod client;
+pub mod clock;
 pub mod commands;
 mod connection;
 mod disk;

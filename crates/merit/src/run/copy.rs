@@ -8,11 +8,11 @@ use crate::session::{self, Deployed};
 use merit_audit::Signer;
 use merit_core::Datum;
 use merit_core::record::ConfigEpoch;
-use merit_gateway::ops::health::Health;
+use merit_gateway::ops::health::{Health, Phase};
 use merit_gateway::ops::metrics::Metrics;
 use merit_runtime::copy::Step;
 use merit_runtime::epoch::{self, Wanted};
-use merit_runtime::kafka::commands::Commands;
+use merit_runtime::kafka::clock::Listener;
 use merit_runtime::kafka::in_force::InForce;
 use merit_runtime::kafka::live::{self, Live};
 use merit_runtime::kafka::topics::Topics;
@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::ScopedJoinHandle;
 use std::time::Instant;
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 /// Name of the file that holds the name of the copy.
@@ -51,7 +52,11 @@ impl Run {
         let topics = deployed.topics_with_schemas(topology, Some(&self.place.data_dir))?;
         let Deployed { cluster, layout, .. } = deployed;
         let instance = instance(&self.place.data_dir)?;
-        let mut mirror = Mirror::open(&cluster, &layout, &topics, &store)?;
+        // Either takes the directory for this cluster, before anything is written to it.
+        let log = match self.headless {
+            true => Log::Heard(Box::new(Listener::open(&cluster, &layout, &topics, &store)?)),
+            false => Log::Mirrored(Box::new(Mirror::open(&cluster, &layout, &topics, &store)?)),
+        };
         info!(instance, brokers = cluster.brokers, "joins the group");
         let parts = worker::Parts {
             cluster: cluster.clone(),
@@ -65,34 +70,87 @@ impl Run {
         };
         // Its tasks need no service: they begin while the log is being copied.
         let (owns_ledger, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let told = Told { layout: Arc::clone(&layout), owns_ledger: Arc::clone(&owns_ledger) };
+        let ready = self.headless.then(|| Arc::clone(&health));
+        let told = Told { layout: Arc::clone(&layout), owns_ledger: Arc::clone(&owns_ledger), ready };
         let end = Arc::clone(&gone);
         let worker = Worker::start(parts, move |event| told.tell(event), move || end.store(true, Relaxed))?;
-        let (began, mut offsets) = (Instant::now(), 0);
-        mirror.catch_up(|done, of| {
-            offsets = of;
-            out.progress(&format!("log: {done} of {of} offsets copied"));
-        })?;
-        out.progress("");
-        info!(offsets, seconds = began.elapsed().as_secs_f64(), "the copy of the log is up to it");
-        let begin = |follower: Follower, copy: &str| {
-            let commands = Commands::new(&cluster, &topics)?;
-            let (layout, topics, copy) = (Arc::clone(&layout), Arc::clone(&topics), copy.to_owned());
-            let parts = live::Parts { mirror, commands, layout, topics, copy, owns_ledger, gone };
-            let live = Live::start(parts, follower, |error| warn!(error = error.to_string(), "commands did not arrive"))?;
-            let inbox = live.inbox();
-            let stop = move || {
-                let followed = live.stop();
-                worker.stop()?;
-                followed
-            };
-            Ok(Pipeline { inbox, stop: Box::new(stop) })
-        };
-        let (store, layout) = (Arc::clone(&store), Arc::clone(&layout));
-        Behind { directory: &self.place.data_dir, store, layout, addresses, services, health, metrics }.serve(begin, out)?;
+        let parts = live::Parts { cluster, layout: Arc::clone(&layout), topics, owns_ledger, gone };
+        match log {
+            Log::Heard(listener) => serve_nobody(worker, parts, *listener, services, health, out)?,
+            Log::Mirrored(mirror) => {
+                let behind = Behind { directory: &self.place.data_dir, store, layout, addresses, services, health, metrics };
+                serve(worker, parts, *mirror, behind, out)?;
+            }
+        }
         info!("everything computed is committed and checkpointed");
         out.line(if out.json { r#"{"stopped":true}"# } else { "stopped: everything computed is committed and checkpointed" })
     }
+}
+
+/// What a copy has of the log beside the inputs of its tasks.
+enum Log {
+    /// All of it, in its directory.
+    Mirrored(Box<Mirror>),
+    /// What the clock goes by.
+    Heard(Box<Listener>),
+}
+
+/// Brings the mirror up to the log, and serves until the end.
+fn serve(worker: Worker, parts: live::Parts, mut mirror: Mirror, behind: Behind<'_>, out: &mut Output) -> Result<(), Failure> {
+    let (began, mut offsets) = (Instant::now(), 0);
+    mirror.catch_up(|done, of| {
+        offsets = of;
+        out.progress(&format!("log: {done} of {of} offsets copied"));
+    })?;
+    out.progress("");
+    info!(offsets, seconds = began.elapsed().as_secs_f64(), "the copy of the log is up to it");
+    let begin = |follower: Follower, copy: &str| {
+        let live = Live::start(parts, mirror, copy.to_owned(), follower, undelivered)?;
+        Ok(Pipeline { inbox: live.inbox(), stop: Box::new(move || end(live, worker)) })
+    };
+    behind.serve(begin, out)
+}
+
+/// Stands by until the end.
+fn serve_nobody(
+    worker: Worker,
+    parts: live::Parts,
+    listener: Listener,
+    services: Services,
+    health: Arc<Health>,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let (ended, end_heard) = oneshot::channel();
+    let stopped = Arc::clone(&health);
+    let ended = move || {
+        if stopped.phase() != Phase::Ending {
+            stopped.enter(Phase::Stopped("the pipeline stopped".into()));
+        }
+        // Nobody listens where the run ends for another reason.
+        let _ = ended.send(());
+    };
+    let live = Live::headless(parts, listener, ended, undelivered)?;
+    let stood_by = services.open_none().and_then(|open| {
+        services.announce(&open, out)?;
+        services.serve(open, end_heard);
+        Ok(())
+    });
+    health.enter(Phase::Ending);
+    let stopped = end(live, worker);
+    services.close();
+    stopped?;
+    stood_by
+}
+
+/// Ends both, and gives the reason where one of them had stopped before.
+fn end(live: Live, worker: Worker) -> Result<(), RuntimeError> {
+    let followed = live.stop();
+    worker.stop()?;
+    followed
+}
+
+fn undelivered(error: ClusterError) {
+    warn!(error = error.to_string(), "commands did not arrive");
 }
 
 fn joined<R>(thread: ScopedJoinHandle<'_, R>) -> R {
@@ -154,6 +212,8 @@ struct Told {
     layout: Arc<Layout>,
     /// Whether this copy owns the ledger.
     owns_ledger: Arc<AtomicBool>,
+    /// What becomes ready once it has its tasks; none where services do once they are open.
+    ready: Option<Arc<Health>>,
 }
 
 impl Told {
@@ -165,6 +225,7 @@ impl Told {
                 self.owns_ledger.store(tasks.iter().any(|task| Some(of(task).input) == ledger), Relaxed);
                 let names: Vec<String> = tasks.iter().map(|task| format!("{}/{}", of(task).name, of(task).partition)).collect();
                 info!(tasks = names.join(" "), "the group gave this copy its tasks");
+                self.ready.iter().filter(|health| health.phase() == Phase::Recovering).for_each(|health| health.enter(Phase::Ready));
             }
             Event::Restoring { topic, partition, next, end } => info!(topic, partition, next, end, "restores state from a changelog"),
             Event::Waiting { step, since, cause } => {

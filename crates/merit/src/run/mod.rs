@@ -43,6 +43,9 @@ pub(crate) struct Run {
     audit_key: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
+    /// Run tasks and nothing else: no copy of the log, no read models, and no door but that of the operations. Other copies answer calls.
+    #[arg(long, requires = "kafka")]
+    headless: bool,
 }
 
 impl Run {

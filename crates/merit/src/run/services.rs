@@ -105,9 +105,7 @@ impl Services {
 
     /// Opens the doors of evaluation and allocation.
     pub(super) fn open(&self, app: App, addresses: &Addresses) -> Result<Open, Failure> {
-        let deaf = |error: std::io::Error| Failure::new(code::LISTEN, "could not listen to signals").because(error.to_string());
-        let _entered = self.runtime.enter();
-        let (terminate, interrupt) = (signal(SignalKind::terminate()).map_err(deaf)?, signal(SignalKind::interrupt()).map_err(deaf)?);
+        let open_none = self.open_none()?;
         let app = Arc::new(app);
         let service = |about, operations| Service::new(Arc::clone(&app), about, operations, Limits::default());
         let doors = [
@@ -117,7 +115,15 @@ impl Services {
         let open = |(name, address, service)| open(&self.runtime, &self.metrics, &self.refusals, name, address, service);
         let doors = doors.into_iter().map(open).collect::<Result<Vec<Door>, Failure>>()?;
         self.health.enter(Phase::Ready);
-        Ok(Open { doors, terminate, interrupt })
+        Ok(Open { doors, ..open_none })
+    }
+
+    /// Opens none of them.
+    pub(super) fn open_none(&self) -> Result<Open, Failure> {
+        let deaf = |error: std::io::Error| Failure::new(code::LISTEN, "could not listen to signals").because(error.to_string());
+        let _entered = self.runtime.enter();
+        let (terminate, interrupt) = (signal(SignalKind::terminate()).map_err(deaf)?, signal(SignalKind::interrupt()).map_err(deaf)?);
+        Ok(Open { doors: Vec::new(), terminate, interrupt })
     }
 
     /// Says where they are.
