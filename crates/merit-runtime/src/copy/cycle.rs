@@ -5,7 +5,7 @@ use super::checkpoint::{Last, Saving};
 use super::outputs::{Collector, Outputs};
 use super::step::Step;
 use super::takeover::Taking;
-use super::transport::{Disk, Membership, Refused, Role, Rows, Transport};
+use super::transport::{Disk, Membership, Refused, Role, Rows, Transport, Turn};
 use crate::RuntimeError;
 use crate::embedded::step_frame;
 use crate::task::Task;
@@ -149,7 +149,7 @@ pub(super) struct Copy<T, D> {
     /// Room of the batch before.
     room: Outputs,
     /// Whose turn the next transaction is.
-    turn: Role,
+    turn: Turn,
     pub(super) sabotage: Option<Sabotage>,
 }
 
@@ -208,10 +208,10 @@ where
 {
     let place = Rc::new(place);
     let (tasks, leaf_ends, room) = (BTreeMap::new(), BTreeMap::new(), Outputs::default());
-    let mut copy = Copy { setup, place, tasks, taking: None, saving: None, leaf_ends, bounds, room, turn: Role::FirstOutputs, sabotage };
+    let mut copy = Copy { setup, place, tasks, taking: None, saving: None, leaf_ends, bounds, room, turn: Turn::First, sabotage };
     let run = async {
-        for role in Role::OUTPUTS {
-            copy.place.read(Step::InitialiseProducer, |transport| transport.initialise(role)).await?;
+        for turn in Turn::ALL {
+            copy.place.read(Step::InitialiseProducer, |transport| transport.initialise(Role::Outputs(turn))).await?;
         }
         copy.place.read(Step::InitialiseChangelog, |transport| transport.initialise(Role::Changelog)).await?;
         loop {
@@ -341,7 +341,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
 
     /// Gives the offset of each record.
     async fn transact(&self, batch: &Batch) -> Result<Vec<u64>, Refused> {
-        let (role, outputs) = (self.turn, &batch.outputs);
+        let (role, outputs) = (Role::Outputs(self.turn), &batch.outputs);
         self.place.ask(Step::Begin, |transport| transport.begin(role)).await?;
         for some in outputs.records().chunks(SENT_AT_ONCE) {
             let mut left = some.iter().peekable();
@@ -374,7 +374,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     }
 
     async fn abort(&mut self) -> Result<(), Stop> {
-        match self.place.ask(Step::Abort, |transport| transport.end(self.turn, false)).await {
+        match self.place.ask(Step::Abort, |transport| transport.end(Role::Outputs(self.turn), false)).await {
             Err(Refused::Unknown) => self.initialise().await,
             Ok(()) | Err(Refused::Abort | Refused::Retry) => Ok(()),
             Err(refused) => Err(refused.into()),
@@ -385,7 +385,7 @@ impl<T: Transport + 'static, D: Disk + 'static> Copy<T, D> {
     async fn initialise(&mut self) -> Result<(), Stop> {
         match self.is_sabotaged(Sabotage::Initialisation) {
             true => Ok(()),
-            false => self.place.read(Step::InitialiseProducer, |transport| transport.initialise(self.turn)).await,
+            false => self.place.read(Step::InitialiseProducer, |transport| transport.initialise(Role::Outputs(self.turn))).await,
         }
     }
 }

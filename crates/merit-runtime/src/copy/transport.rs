@@ -8,28 +8,44 @@ use std::sync::Arc;
 /// One of the producers of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Writes what batches led to, in turns with the second: a producer begins no transaction before the last marker of its own before
-    /// is written, and the other's need not wait for that.
-    FirstOutputs,
-    /// The second.
-    SecondOutputs,
+    /// Writes what batches led to.
+    Outputs(Turn),
     /// Writes checkpoints, behind the commits that they stand for.
     Changelog,
+}
+
+/// Two producers write outputs in turns: a producer begins no transaction before the last marker of its own before is written, and the
+/// other's need not wait for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The one that begins.
+    First,
+    /// The other.
+    Second,
 }
 
 impl Role {
     /// How many there are.
     pub(crate) const COUNT: usize = 3;
 
-    /// Those of the outputs.
-    pub(crate) const OUTPUTS: [Role; 2] = [Role::FirstOutputs, Role::SecondOutputs];
+    /// Its place among them.
+    pub(crate) fn number(self) -> usize {
+        match self {
+            Role::Outputs(turn) => turn as usize,
+            Role::Changelog => 2,
+        }
+    }
+}
+
+impl Turn {
+    /// Both.
+    pub(crate) const ALL: [Turn; 2] = [Turn::First, Turn::Second];
 
     /// Whose turn it is behind this one.
-    pub(crate) fn next(self) -> Role {
+    pub(crate) fn next(self) -> Turn {
         match self {
-            Role::FirstOutputs => Role::SecondOutputs,
-            Role::SecondOutputs => Role::FirstOutputs,
-            Role::Changelog => Role::Changelog,
+            Turn::First => Turn::Second,
+            Turn::Second => Turn::First,
         }
     }
 }

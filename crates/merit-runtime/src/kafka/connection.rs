@@ -100,7 +100,7 @@ impl Connection {
     }
 
     fn producer(&self, role: Role) -> &Producer {
-        &self.producers[role as usize]
+        &self.producers[role.number()]
     }
 
     /// Sleeps a little longer each time that nothing came in.
@@ -192,7 +192,7 @@ impl Door {
 
 impl Transport for Connection {
     fn initialise(&mut self, role: Role) -> Result<(), Refused> {
-        self.producers[role as usize].initialise()
+        self.producers[role.number()].initialise()
     }
 
     fn join(&mut self) -> Result<Membership, Refused> {
@@ -279,7 +279,7 @@ impl Transport for Connection {
     fn send(&mut self, role: Role, partition: usize, frame: &Frame<'_>) -> Result<(), Refused> {
         let (value, headers) = self.writer.write(frame, self.topics.schema(partition, frame.kind));
         let place = self.topics.place(partition);
-        self.producers[role as usize].send(place, frame.key.as_bytes(), Some(value), Some(wire::timestamp(frame.time)), Some(headers))
+        self.producers[role.number()].send(place, frame.key.as_bytes(), Some(value), Some(wire::timestamp(frame.time)), Some(headers))
     }
 
     fn send_row(&mut self, role: Role, partition: usize, key: &[u8], row: &[u8]) -> Result<(), Refused> {
@@ -293,7 +293,7 @@ impl Transport for Connection {
 
     fn delivered(&mut self, role: Role) -> Result<Vec<u64>, Refused> {
         // A checkpoint is on its way beside the batches, so nobody waits for it.
-        self.producers[role as usize].delivered(if role == Role::Changelog { Duration::ZERO } else { PATIENCE })
+        self.producers[role.number()].delivered(if role == Role::Changelog { Duration::ZERO } else { PATIENCE })
     }
 
     fn send_offsets(&mut self, role: Role, _: &Membership, offsets: &BTreeMap<usize, u64>) -> Result<(), Refused> {
@@ -306,11 +306,11 @@ impl Transport for Connection {
                 return Err(Refused::Abort);
             }
         }
-        self.producers[role as usize].send_offsets(list, metadata)
+        self.producers[role.number()].send_offsets(list, metadata)
     }
 
     fn end(&mut self, role: Role, commit: bool) -> Result<(), Refused> {
-        let producer = &mut self.producers[role as usize];
+        let producer = &mut self.producers[role.number()];
         if commit { producer.commit() } else { producer.abort() }
     }
 }

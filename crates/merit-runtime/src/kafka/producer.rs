@@ -257,7 +257,15 @@ impl Producer {
     pub(super) fn delivered(&mut self, patience: Duration) -> Result<Vec<u64>, Refused> {
         let begun = Instant::now();
         self.records_arrived(patience)?;
-        self.offsets_sent(patience.saturating_sub(begun.elapsed()))?;
+        let answer = self.offsets_answered(patience.saturating_sub(begun.elapsed())).ok_or(Refused::Retry)?;
+        match (answer, self.sending.take()) {
+            // A transaction is never whole without them.
+            (Err(Refused::Retry), Some(Sending { offsets, .. })) => {
+                self.sending = Some(self.offsets_under_way(offsets)?);
+                return Err(Refused::Retry);
+            }
+            (answer, _) => answer?,
+        }
         Ok(std::mem::take(&mut self.producer()?.context().deliveries().offsets))
     }
 
@@ -307,23 +315,18 @@ impl Producer {
         Ok(Sending { offsets, since: Instant::now(), sent })
     }
 
-    /// Waits for offsets that were sent, no longer than that, and sends them again where that is the way to go on: a transaction is never
-    /// whole without them. A producer that is stuck is left to the thread that waits for it; the next takes its id over, and so fences it.
-    fn offsets_sent(&mut self, patience: Duration) -> Result<(), Refused> {
-        let Some(Sending { offsets, since, sent }) = &self.sending else { return Ok(()) };
-        let sent = match sent.recv_timeout(patience) {
-            Err(RecvTimeoutError::Timeout) if since.elapsed() < STUCK => return Err(Refused::Retry),
+    /// What became of the offsets that were sent, if that is known within that time. A producer that is stuck is left to the thread that
+    /// waits for it; the next takes its id over, and so fences it.
+    fn offsets_answered(&mut self, patience: Duration) -> Option<Result<(), Refused>> {
+        let Some(Sending { since, sent, .. }) = &self.sending else { return Some(Ok(())) };
+        match sent.recv_timeout(patience) {
+            Ok(sent) => Some(sent.map_err(|error| self.refused(error, "committing offsets with a transaction"))),
+            Err(RecvTimeoutError::Timeout) if since.elapsed() < STUCK => None,
             Err(_) => {
                 self.give_up();
-                return Err(Refused::Unknown);
+                Some(Err(Refused::Unknown))
             }
-            Ok(sent) => sent.map_err(|error| self.refused(error, "committing offsets with a transaction")),
-        };
-        self.sending = match sent {
-            Err(Refused::Retry) => Some(self.offsets_under_way(Arc::clone(offsets))?),
-            _ => None,
-        };
-        sent
+        }
     }
 
     /// Commits the open transaction. A request without an answer may still arrive, and would end the next transaction of this
@@ -339,9 +342,10 @@ impl Producer {
     /// next (librdkafka counts what it purges as never sent, and a number that is used twice is a repetition to them, dropped without
     /// a word): such a producer is given up, which aborts as well.
     pub(super) fn abort(&mut self) -> Result<(), Refused> {
-        if let Err(Refused::Unknown) = self.offsets_sent(STUCK) {
+        if let None | Some(Err(Refused::Unknown)) = self.offsets_answered(STUCK) {
             return Err(Refused::Unknown);
         }
+        self.sending = None;
         let producer = self.producer()?;
         if producer.in_flight_count() > 0 || !producer.context().deliveries().are_whole() {
             return Err(Refused::Unknown);

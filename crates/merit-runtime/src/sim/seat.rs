@@ -26,7 +26,7 @@ impl Seat {
     }
 
     fn producer(&self, role: Role) -> Producer {
-        self.producers[role as usize].expect("a copy initialises its producers first")
+        self.producers[role.number()].expect("a copy initialises its producers first")
     }
 
     fn append(&mut self, role: Role, partition: usize, key: &[u8], value: Vec<u8>) -> Result<u64, Refused> {
@@ -40,9 +40,9 @@ const READ: usize = 4;
 
 impl Transport for Seat {
     fn initialise(&mut self, role: Role) -> Result<(), Refused> {
-        let id = Role::COUNT * self.who.slot + role as usize;
-        self.producers[role as usize] = Some(self.broker.borrow_mut().initialise(id)?);
-        self.sent[role as usize].clear();
+        let id = Role::COUNT * self.who.slot + role.number();
+        self.producers[role.number()] = Some(self.broker.borrow_mut().initialise(id)?);
+        self.sent[role.number()].clear();
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl Transport for Seat {
     }
 
     fn begin(&mut self, role: Role) -> Result<(), Refused> {
-        self.sent[role as usize].clear();
+        self.sent[role.number()].clear();
         Ok(())
     }
 
@@ -95,13 +95,13 @@ impl Transport for Seat {
         let mut value = Vec::new();
         frame.put(&mut value);
         let offset = self.append(role, partition, &[], value)?;
-        self.sent[role as usize].push(offset);
+        self.sent[role.number()].push(offset);
         Ok(())
     }
 
     fn send_row(&mut self, role: Role, partition: usize, key: &[u8], row: &[u8]) -> Result<(), Refused> {
         let offset = self.append(role, partition, key, row.into())?;
-        self.sent[role as usize].push(offset);
+        self.sent[role.number()].push(offset);
         Ok(())
     }
 
@@ -110,7 +110,7 @@ impl Transport for Seat {
     }
 
     fn delivered(&mut self, role: Role) -> Result<Vec<u64>, Refused> {
-        Ok(std::mem::take(&mut self.sent[role as usize]))
+        Ok(std::mem::take(&mut self.sent[role.number()]))
     }
 
     fn send_offsets(&mut self, role: Role, of: &Membership, offsets: &BTreeMap<usize, u64>) -> Result<(), Refused> {
