@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Merit on Kafka beside a peer and beside a pass-through of the same client library, in turns, as lines of JSON:
+# Merit on Kafka, headless and not, beside a peer and beside a pass-through of the same client library, in turns, as lines of JSON:
 #   scripts/bench_kafka.sh PEER_COMMAND [ROUNDS]
 # PEER_COMMAND is a program that measures itself on a broker of its own and prints a line of JSON a measurement. It is told what to
 # do by TESTS (drain, latency, restart), N and LAT_N (reports), RATE, SECS, WARM, DESIGNS and COMMITS (milliseconds). Without it, ""
@@ -20,15 +20,20 @@ theirs() {
     [ -z "$peer" ] || TESTS=$1 "$peer" | sed 's/^{/{"system":"peer",/'
 }
 
+ours() {
+    HEADLESS=1 "$bench" "$@"
+    "$bench" "$@"
+}
+
 nproc --all | sed 's/.*/{"cores":&}/'
 sed -n 's/^model name[^:]*: \(.*\)/{"processor":"\1"}/p' /proc/cpuinfo | head -n 1
 for _ in $(seq "$rounds"); do
-    "$bench" drain
+    ours drain
     theirs drain
     "$bench" null
-    REPORTS=$latency_reports "$bench" latency
+    REPORTS=$latency_reports ours latency
     theirs latency
-    "$bench" restart
+    ours restart
     theirs restart
 done
 # What a topic costs: the same without it.
