@@ -2,7 +2,7 @@
 //!
 //! `scripts/bench_kafka.sh` and `scripts/bench_recovery.sh` run it. Every measurement is one line of JSON. First argument: what to measure.
 //! - `drain [TOPIC...]`: reports lie there, then a copy starts. Topics that are named are not published.
-//! - `null`: the same reports through the same client library, as many bytes written a report, and nothing computed.
+//! - `null`: the same reports through the same client library, the records written that a copy wrote of them, and nothing computed.
 //! - `latency`: reports at a fixed rate, each stamped with when it was due.
 //! - `restart`: a copy is killed in the middle of a backlog; from the start of the next to its first record.
 //! - `recovery`: a copy with much state is killed, and loses its disk; until the next has processed one report more, and how much of
@@ -24,13 +24,13 @@ use merit_tests::kafka::{Kafka, running};
 use merit_tests::process::merit;
 use merit_tests::repository;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -64,7 +64,7 @@ fn main() {
     match words[..] {
         ["drain", ref hidden @ ..] => drain(hidden),
         ["null"] => null(),
-        ["pass-through", brokers, bytes] => pass_through(brokers, bytes.parse().expect("a number")),
+        ["pass-through", brokers, broker] => pass_through(brokers, broker.parse().expect("a number")),
         ["latency"] => latency(),
         ["restart"] => restart(),
         ["recovery"] => recovery(),
@@ -240,34 +240,52 @@ fn end(copy: Copy) {
     copy.stop().err.lines().filter(|line| line.contains("WARN")).for_each(|line| eprintln!("{line}"));
 }
 
-/// The same reports consumed, and as many bytes produced, in transactions with their offsets.
+/// What a copy wrote of the reports, written once more to the same topics by a process that computes nothing.
 fn null() {
-    let reports = number("REPORTS", 2_000_000);
     let bench = Bench::begin(&[]);
-    bench.preload(0..reports);
-    let topic = ["--create", "--topic", "null", "--partitions", "4", "--config", "max.message.bytes=8388608"];
-    bench.kafka.tool("org.apache.kafka.tools.TopicCommand", &topic, "");
-    let bytes = number("BYTES", 600).to_string();
+    bench.preload(0..number("REPORTS", 2_000_000));
+    let copy = bench.copy();
+    bench.application.wait_consumed();
+    bench.application.wait_drained();
+    end(copy);
     let program = std::env::current_exe().expect("it runs");
-    let (broker, begun) = (cpu(bench.broker()), Instant::now());
-    let child = Command::new(program).args(["pass-through", bench.kafka.bootstrap(), &bytes]).stdout(Stdio::piped()).spawn();
-    let output = child.expect("it can be run").wait_with_output().expect("a child");
-    let seconds = begun.elapsed().as_secs_f64();
-    let own: Value = serde_json::from_slice(&output.stdout).expect("its own line");
-    let per_million = 1e6 / reports as f64;
-    println!(
-        "{}",
-        json!({
-            "system": "null", "test": "drain", "reports": reports, "bytes": number("BYTES", 600), "seconds": tenths(seconds),
-            "reports_per_s": (reports as f64 / seconds).round(), "cpu_s_per_million": tenths(own["cpu"].as_f64().unwrap_or(0.0) * per_million),
-            "broker_cpu_s_per_million": tenths((cpu(bench.broker()) - broker) * per_million), "peak_mb": own["peak_mb"],
-        })
-    );
+    let child = Command::new(program).args(["pass-through", bench.kafka.bootstrap(), &bench.broker().to_string()]).status();
+    assert!(child.expect("it can be run").success(), "the pass-through failed");
 }
 
-/// The process of [`null`]: what is there is consumed, and a record of that size written for each, one transaction a turn.
-fn pass_through(brokers: &str, bytes: usize) {
+/// A record that a copy wrote.
+struct Written {
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+/// What is in every partition but those of reports and answers: outputs, and of the changelogs what is left of them.
+fn written(brokers: &str) -> BTreeMap<(String, i32), Vec<Written>> {
+    let admin: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a consumer");
+    let metadata = admin.fetch_metadata(None, Duration::from_secs(10)).expect("the broker answers");
+    let names = metadata.topics().iter().map(|topic| topic.name());
+    let names: Vec<&str> = names.filter(|name| !name.starts_with("__") && *name != "eval.reports" && !name.ends_with("answers")).collect();
+    let reader = consumer(brokers, &names, Offset::Beginning);
+    let (mut all, mut heard) = (BTreeMap::<_, Vec<Written>>::new(), Instant::now());
+    while heard.elapsed() < Duration::from_secs(2) {
+        while let Some(Ok(message)) = reader.poll(Duration::from_millis(50)) {
+            heard = Instant::now();
+            let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+            let headers = headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect();
+            let (key, value) = (message.key().unwrap_or_default().to_vec(), message.payload().map(<[u8]>::to_vec));
+            all.entry((message.topic().to_owned(), message.partition())).or_default().push(Written { key, value, headers });
+        }
+    }
+    all
+}
+
+/// The process of [`null`]: reports are consumed, and for each of them its share of what is to be written of each partition is
+/// produced, one transaction a turn with the offsets.
+fn pass_through(brokers: &str, broker: u32) {
     let reports = number("REPORTS", 2_000_000);
+    let written = written(brokers);
+    let mut sent = vec![0; written.len()];
     let input = consumer(brokers, &["eval.reports"], Offset::Beginning);
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("transactional.id", "null").set("compression.type", "lz4").set("linger.ms", "1");
@@ -276,26 +294,29 @@ fn pass_through(brokers: &str, bytes: usize) {
     let limit = Duration::from_secs(60);
     output.init_transactions(limit).expect("the broker takes it");
     let group = input.group_metadata().expect("a group");
-    let (mut done, mut value) = (0, Vec::with_capacity(bytes + 256));
-    let mut offsets = HashMap::new();
+    let (used, brokers_own, begun) = (cpu(std::process::id()), cpu(broker), Instant::now());
+    let (mut done, mut offsets) = (0, HashMap::new());
     while done < reports {
         let Some(first) = input.poll(Duration::from_millis(100)) else { continue };
         output.begin_transaction().expect("none is open");
-        let (mut next, begun) = (Some(first), Instant::now());
+        let (mut next, turn) = (Some(first), Instant::now());
         while let Some(message) = next {
             let message = message.expect("a record");
-            value.clear();
-            // As many bytes of what was read as there are to be, so that they compress as real ones do.
-            while value.len() < bytes {
-                value.extend_from_slice(message.payload().unwrap_or_default());
+            // Configurations, and what is fed back, are no reports.
+            done += u64::from(matches!(wire::read(&message), Read::Record(frame) if frame.kind() == Some(Kind::EvalReport)));
+            for (((topic, partition), records), sent) in written.iter().zip(&mut sent) {
+                let share = (records.len() as u64 * done.min(reports) / reports) as usize;
+                for record in &records[*sent..share] {
+                    let headers = record.headers.iter().map(|(key, value)| Header { key, value: Some(value) });
+                    let headers = headers.fold(OwnedHeaders::new_with_capacity(record.headers.len()), OwnedHeaders::insert);
+                    let mut message = BaseRecord::to(topic).partition(*partition).key(&record.key).headers(headers);
+                    message.payload = record.value.as_ref();
+                    output.send(message).map_err(|(error, _)| error).expect("room in the queue");
+                }
+                *sent = share;
             }
-            value.truncate(bytes);
-            let record = BaseRecord::to("null").partition(message.partition()).key(message.key().unwrap_or_default()).payload(&value);
-            output.send(record).map_err(|(error, _)| error).expect("room in the queue");
-            // Configurations and pools are no reports.
-            done += u64::from(message.topic() == "eval.reports" && message.timestamp().to_millis().is_some());
             offsets.insert(message.partition(), message.offset() + 1);
-            next = if begun.elapsed() < Duration::from_millis(50) { input.poll(Duration::ZERO) } else { None };
+            next = if turn.elapsed() < Duration::from_millis(50) { input.poll(Duration::ZERO) } else { None };
         }
         while output.in_flight_count() > 0 {
             output.poll(Duration::ZERO);
@@ -308,7 +329,20 @@ fn pass_through(brokers: &str, bytes: usize) {
         output.send_offsets_to_transaction(&list, &group, limit).expect("the broker takes them");
         output.commit_transaction(limit).expect("the broker takes it");
     }
-    println!("{}", json!({ "cpu": cpu(std::process::id()), "peak_mb": peak(std::process::id()) }));
+    let (seconds, per_million) = (begun.elapsed().as_secs_f64(), 1e6 / reports as f64);
+    let bytes = |of: &Written| of.key.len() + of.value.as_ref().map_or(0, Vec::len);
+    let records = || written.values().flatten();
+    println!(
+        "{}",
+        json!({
+            "system": "null", "test": "drain", "reports": reports, "seconds": tenths(seconds),
+            "reports_per_s": (reports as f64 / seconds).round(),
+            "cpu_s_per_million": tenths((cpu(std::process::id()) - used) * per_million),
+            "broker_cpu_s_per_million": tenths((cpu(broker) - brokers_own) * per_million),
+            "records_a_report": tenths(records().count() as f64 / reports as f64),
+            "bytes_a_report": records().map(bytes).sum::<usize>() as u64 / reports,
+        })
+    );
 }
 
 /// What came out, and when.
