@@ -430,7 +430,8 @@ fn latency() {
     println!(
         "{}",
         json!({
-            "system": "merit", "headless": is_headless(), "test": "latency", "rate": rate, "sent": reports, "cpu_share": (share * 100.0).round() / 100.0,
+            "system": "merit", "headless": is_headless(), "test": "latency", "rate": rate, "sent": reports,
+            "cpu_share": (share * 100.0).round() / 100.0,
             "generator_max_late_ms": latest / 1_000, "score": of(&seen.scores), "alloc": of(&seen.allocations()),
         })
     );
@@ -484,7 +485,10 @@ fn restart() {
         copy = next;
         println!(
             "{}",
-            json!({ "system": "merit", "headless": is_headless(), "test": "restart", "state_reports": from, "disk_mb": size, "first_record_ms": took.as_millis() })
+            json!({
+                "system": "merit", "headless": is_headless(), "test": "restart", "state_reports": from, "disk_mb": size,
+                "first_record_ms": took.as_millis(),
+            })
         );
     }
     end(copy);
@@ -519,7 +523,8 @@ fn recovery() {
         println!(
             "{}",
             json!({
-                "system": "merit", "headless": is_headless(), "test": "recovery", "agents": bench.agents, "reports": reports, "disk_lost": lost, "disk_mb": disk,
+                "system": "merit", "headless": is_headless(), "test": "recovery", "agents": bench.agents, "reports": reports,
+                "disk_lost": lost, "disk_mb": disk,
                 "changelog_mb": (on_broker / 1e6).round(), "changelog_rows": rows,
                 "changelog_rows_mb": (row_bytes as f64 / 1e6).round(), "first_record_s": tenths(seconds),
                 "of_which_group_s": tenths(group), "cpu_s": tenths(used),

@@ -302,6 +302,7 @@ fn calls_without_sense_are_refused_by_usage() {
         &["import", "x", "--data-dir"],
         &["imprt"],
         &["import", "x", "--data-dir", "d", "--commit-rows", "many"],
+        &["run", "--data-dir", "d", "--headless"],
     ] {
         let done = merit(arguments).run();
         assert_eq!(done.code, Some(2), "{done:?}");

@@ -155,6 +155,10 @@ fn a_headless_copy_computes_for_one_that_answers_and_tells_the_time_without_it()
     application.wait_drained();
     let done = headless.terminate();
     assert_eq!(done.code, Some(0), "{done:#?}");
+    // Its directory is one to answer from as well.
+    let answering = Server::of(application.run("b"));
+    wait(&answering, "/eval/agent/agent-0/score", &json!({ "agentId": "agent-0" }));
+    answering.stop();
     let exported = application.export();
     exported.is_whole();
     let (mut taken, mut told) = (0, 0);

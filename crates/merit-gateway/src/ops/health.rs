@@ -30,10 +30,20 @@ pub struct Health(Mutex<Phase>);
 impl Health {
     /// Goes on to a phase; who has stopped stays so, for the first reason.
     pub fn enter(&self, next: Phase) {
+        self.enter_from(|_| true, next);
+    }
+
+    /// Goes on to a phase if the one now is such; nobody enters another between the look and the step.
+    pub fn enter_from(&self, is_such: impl FnOnce(&Phase) -> bool, next: Phase) {
         let mut phase = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(*phase, Phase::Stopped(_)) {
+        if !matches!(*phase, Phase::Stopped(_)) && is_such(&phase) {
             *phase = next;
         }
+    }
+
+    /// Notes that the pipeline ended, which is a fault where it was not asked to.
+    pub fn pipeline_ended(&self) {
+        self.enter_from(|phase| *phase != Phase::Ending, Phase::Stopped("the pipeline stopped".into()));
     }
 
     /// The phase now.
@@ -54,5 +64,15 @@ mod tests {
         health.enter(Phase::Ready);
         health.enter(Phase::Stopped("asked to".into()));
         assert_eq!(health.phase(), Phase::Stopped("the disk is full".into()));
+    }
+
+    #[test]
+    fn an_end_that_was_asked_for_is_no_fault_and_does_not_become_ready() {
+        let (asked, unasked) = (Health::default(), Health::default());
+        asked.enter(Phase::Ending);
+        asked.enter_from(|phase| *phase == Phase::Recovering, Phase::Ready);
+        [&asked, &unasked].into_iter().for_each(Health::pipeline_ended);
+        assert_eq!(asked.phase(), Phase::Ending);
+        assert_eq!(unasked.phase(), Phase::Stopped("the pipeline stopped".into()));
     }
 }

@@ -1,8 +1,9 @@
 //! The time of a cluster: Ticks by the copy that owns the ledger; design 4, Time.
 
 use super::client::Cluster;
-use super::error::{ClusterError, patiently};
+use super::error::ClusterError;
 use super::foreign::Intake;
+use super::mirror;
 use super::reader::{LastError, Reader};
 use super::topics::Topics;
 use crate::RuntimeError;
@@ -10,7 +11,7 @@ use crate::embedded::Silence;
 use crate::frame::Frame;
 use crate::layout::Layout;
 use crate::live::{Command, Inbox, TICK, now};
-use crate::store::{Mirrored, Store};
+use crate::store::Store;
 use merit_core::record::{EvalReport, Tick};
 use merit_core::{Datum, EventTime, Head, Kind};
 use std::collections::BTreeMap;
@@ -107,7 +108,7 @@ impl Listener {
     pub fn open(cluster: &Cluster, layout: &Arc<Layout>, topics: &Arc<Topics>, store: &Store) -> Result<Listener, RuntimeError> {
         let last_error = LastError::default();
         let reader = Reader::new(cluster, topics, &last_error)?;
-        store.mirror(&Mirrored { cluster: patiently(|| reader.cluster_id())?, application: cluster.application.clone() }, layout)?;
+        store.mirror(&mirror::name(cluster, &reader)?, layout)?;
         Ok(Listener { reader, intake: Intake::new(layout, topics, &last_error), layout: Arc::clone(layout), next: BTreeMap::new() })
     }
 

@@ -70,11 +70,6 @@ impl Source {
         })
     }
 
-    /// The log that it is, as a directory names it.
-    pub(super) fn name(&self, cluster: &Cluster) -> Result<Mirrored, ClusterError> {
-        Ok(Mirrored { cluster: patiently(|| self.reader.cluster_id())?, application: cluster.application.clone() })
-    }
-
     /// Copies all that the log holds as it is called. `progress` is told how many offsets were passed, and of how many.
     pub(super) fn catch_up(&mut self, write: Write<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(), RuntimeError> {
         self.go_on();
@@ -191,6 +186,11 @@ impl Source {
     }
 }
 
+/// The log of a cluster, as a directory names it.
+pub(super) fn name(cluster: &Cluster, reader: &Reader) -> Result<Mirrored, ClusterError> {
+    Ok(Mirrored { cluster: patiently(|| reader.cluster_id())?, application: cluster.application.clone() })
+}
+
 /// Fails where the cluster does not answer, or has not every partition.
 pub fn reach(cluster: &Cluster, topics: &Arc<Topics>) -> Result<(), RuntimeError> {
     let reader = Reader::new(cluster, topics, &LastError::default())?;
@@ -206,7 +206,7 @@ pub fn export(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(), RuntimeError> {
     let mut source = Source::new(cluster, layout, topics)?;
-    let of = source.name(cluster)?;
+    let of = name(cluster, &source.reader)?;
     archive::write(path, |writer| {
         let mut ends = MetaRows::new();
         let mut write = |batches: Batches, rows| {
@@ -228,7 +228,7 @@ impl Mirror {
     /// Goes on where the directory ends; refused where it holds another log.
     pub fn open(cluster: &Cluster, layout: &Arc<Layout>, topics: &Arc<Topics>, store: &Arc<Store>) -> Result<Mirror, RuntimeError> {
         let mut source = Source::new(cluster, layout, topics)?;
-        store.mirror(&source.name(cluster)?, layout)?;
+        store.mirror(&name(cluster, &source.reader)?, layout)?;
         source.gathered = Gathered::behind(store, layout)?;
         source.processed = Processed::of(store, layout)?;
         Ok(Mirror { source, store: Arc::clone(store) })

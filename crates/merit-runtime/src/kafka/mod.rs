@@ -1,7 +1,7 @@
 //! The shell on Apache Kafka: the copy of [`crate::copy`] over transactions, a consumer group and changelogs.
 //!
 //! Read in this order: [`wire`] (a record as a message), [`access`] and [`client`] (what is asked of librdkafka), [`topics`] (what lies
-//! where), [`queue`] and [`reader`] (partitions from a position on), [`member`] (which tasks are this copy's), [`producer`] (transactions), [`connection`]
+//! where), [`native`] and [`reader`] (partitions from a position on), [`member`] (which tasks are this copy's), [`producer`] (transactions), [`connection`]
 //! (the copy's transport), [`disk`] (its state), [`worker`] (the thread that runs it), [`pulse`] (whether its calls come back),
 //! [`watch`] (whether the topics are those that it read). Beside the copies: [`admin`] and [`settings`] (topics are made and compared),
 //! [`in_force`] and [`append`] (configurations are found and appended), [`commands`] (what is sent by itself), [`registry`], [`schemas`] and [`foreign`] (ids of schemas, and what other programs send), [`reach`] and

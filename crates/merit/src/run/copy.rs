@@ -123,9 +123,7 @@ fn serve_nobody(
     let (ended, end_heard) = oneshot::channel();
     let stopped = Arc::clone(&health);
     let ended = move || {
-        if stopped.phase() != Phase::Ending {
-            stopped.enter(Phase::Stopped("the pipeline stopped".into()));
-        }
+        stopped.pipeline_ended();
         // Nobody listens where the run ends for another reason.
         let _ = ended.send(());
     };
@@ -225,7 +223,9 @@ impl Told {
                 self.owns_ledger.store(tasks.iter().any(|task| Some(of(task).input) == ledger), Relaxed);
                 let names: Vec<String> = tasks.iter().map(|task| format!("{}/{}", of(task).name, of(task).partition)).collect();
                 info!(tasks = names.join(" "), "the group gave this copy its tasks");
-                self.ready.iter().filter(|health| health.phase() == Phase::Recovering).for_each(|health| health.enter(Phase::Ready));
+                if let Some(health) = &self.ready {
+                    health.enter_from(|phase| *phase == Phase::Recovering, Phase::Ready);
+                }
             }
             Event::Restoring { topic, partition, next, end } => info!(topic, partition, next, end, "restores state from a changelog"),
             Event::Waiting { step, since, cause } => {

@@ -201,8 +201,8 @@ impl Folder {
             let folded = committed.iter().try_for_each(|commit| self.take(commit));
             if let Err(error) = &folded {
                 self.health.enter(Phase::Stopped(format!("the read models stopped: {error}")));
-            } else if self.health.phase() != Phase::Ending {
-                self.health.enter(Phase::Stopped("the pipeline stopped".into()));
+            } else {
+                self.health.pipeline_ended();
             }
             self.calls.end();
             // Nobody listens where the run ends for another reason.
