@@ -111,6 +111,17 @@ fn get_varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
+/// Bytes as a text, where they are one. Names are short and ASCII mostly, which is faster to see than that they are UTF-8.
+#[inline]
+#[expect(unsafe_code, reason = "the standard library checks such texts byte by byte")]
+fn text(bytes: &[u8]) -> Option<&str> {
+    if bytes.is_ascii() {
+        // SAFETY: ASCII is UTF-8.
+        return Some(unsafe { core::str::from_utf8_unchecked(bytes) });
+    }
+    core::str::from_utf8(bytes).ok()
+}
+
 macro_rules! integers {
     ($($type:ty: $shape:ident),*) => {$(
         impl<'a> Datum<'a> for $type {
@@ -217,7 +228,7 @@ impl<'a> Datum<'a> for &'a str {
     }
     #[inline]
     fn get(bytes: &mut &'a [u8]) -> Option<Self> {
-        core::str::from_utf8(<&[u8]>::get(bytes)?).ok()
+        text(<&[u8]>::get(bytes)?)
     }
 }
 
@@ -472,6 +483,51 @@ mod tests {
             if let Some(value) = List::<Option<&str>>::decode(&bytes) {
                 prop_assert_eq!(bytes_of(value), bytes);
             }
+        }
+    }
+
+    /// LEB128, a group at a time.
+    fn groups(mut value: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    }
+
+    #[test]
+    fn varints_of_every_length_are_groups_of_seven_bits_wherever_they_end() {
+        let around =
+            |bits: u32| [1_u64 << bits, (1 << bits) - 1, (1 << bits) | 0x55, (!0 >> (63 - bits)) & 0xaaaa_aaaa_aaaa_aaaa | 1 << bits];
+        for value in (0..64).flat_map(around).chain([0, u64::MAX]) {
+            let mut bytes = Vec::new();
+            put_varint(value, &mut bytes);
+            assert_eq!(bytes, groups(value), "{value:x}");
+            for behind in 0..10 {
+                let longer = [&bytes[..], &[0x81; 10][..behind]].concat();
+                let mut rest = &longer[..];
+                assert_eq!((get_varint(&mut rest), rest.len()), (Some(value), behind), "{value:x}");
+                let mut overlong = bytes.clone();
+                *overlong.last_mut().expect("a byte at least") |= 0x80;
+                overlong.push(0);
+                overlong.extend(&[0x81; 10][..behind]);
+                assert_eq!(get_varint(&mut &overlong[..]), None, "{value:x}");
+            }
+            for cut in 0..bytes.len() {
+                assert_eq!(get_varint(&mut &bytes[..cut]), None, "{value:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_are_utf8() {
+        for text in ["", "a", "agent-00042", "\u{7f}", "\u{80}", "prüfung", "a long name with one 💡 in it"] {
+            assert_eq!(<&str>::decode(&bytes_of(text)), Some(text));
+        }
+        for bytes in [&b"\x80"[..], b"agent-\xff", b"a long name with half a \xf0\x9f\x92", b"\xc0\xaf", b"\xed\xa0\x80"] {
+            assert_eq!(<&str>::decode(&bytes_of(bytes)), None);
         }
     }
 

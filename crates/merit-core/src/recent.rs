@@ -1,12 +1,18 @@
 //! The last inputs of a partition by id, so that one that comes again is known.
 
+mod index;
+
 use crate::{Datum, List, Row, Shape, datum, prefetch};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
-use hashbrown::HashTable;
+use index::Index;
 
 /// Places in one row; a ring has a multiple of them.
 pub const CHUNK: usize = 4_096;
+
+/// How many inputs before a place is taken memory is asked for what that touches: its partition has others in between, and the
+/// partitions of a core push each other out of its cache.
+const AHEAD: usize = 4;
 
 /// The name of the store that a ring is kept in.
 pub trait StoreName {
@@ -33,7 +39,7 @@ pub struct Recent<S> {
     capacity: usize,
     /// Inputs that ever entered; the next one goes to this place modulo the capacity.
     entered: u64,
-    index: HashTable<u32>,
+    index: Index,
     /// Rows that changed, by chunk.
     dirty: Vec<bool>,
     store: PhantomData<S>,
@@ -41,7 +47,7 @@ pub struct Recent<S> {
 
 impl<S> Default for Recent<S> {
     fn default() -> Self {
-        Recent { ring: Vec::new(), capacity: CHUNK, entered: 0, index: HashTable::new(), dirty: Vec::new(), store: PhantomData }
+        Recent { ring: Vec::new(), capacity: CHUNK, entered: 0, index: Index::default(), dirty: Vec::new(), store: PhantomData }
     }
 }
 
@@ -50,10 +56,16 @@ fn hash_of(id: &[u8; 16]) -> u64 {
 }
 
 impl<S> Recent<S> {
+    /// Asks memory for where that id is looked for.
+    #[inline]
+    pub fn warm(&self, id: &[u8; 16]) {
+        self.index.warm(hash_of(id));
+    }
+
     /// The input of that id and its place in the ring, while it is remembered.
     #[inline]
     pub fn find(&self, id: &[u8; 16]) -> Option<(usize, &Known)> {
-        let at = *self.index.find(hash_of(id), |at| self.ring[*at as usize].id == *id)? as usize;
+        let at = self.index.find(hash_of(id), |at| self.ring[at].id == *id)?;
         Some((at, &self.ring[at]))
     }
 
@@ -63,20 +75,27 @@ impl<S> Recent<S> {
         let at = (self.entered % self.capacity as u64) as usize;
         self.entered += 1;
         if at < self.ring.len() {
-            let old = hash_of(&self.ring[at].id);
-            if let Ok(entry) = self.index.find_entry(old, |found| *found as usize == at) {
-                entry.remove();
-            }
+            self.index.remove(hash_of(&self.ring[at].id), at);
             self.ring[at] = known;
-            // The next to give way: other partitions have pushed it out of the cache since the place before it was read.
-            prefetch::line(self.ring.as_ptr().wrapping_add(at + 1));
+            if let Some(soon) = self.ring.get(at + AHEAD) {
+                self.index.warm(hash_of(&soon.id));
+                prefetch::line(self.ring.as_ptr().wrapping_add(at + 2 * AHEAD));
+            }
         } else {
             self.ring.push(known);
+            if !self.index.has_room(self.ring.len()) {
+                self.rebuild();
+                self.mark(at);
+                return at;
+            }
         }
+        self.index.insert(hash_of(&known.id), at);
         self.mark(at);
-        let ring = &self.ring;
-        self.index.insert_unique(hash_of(&known.id), at as u32, |found| hash_of(&ring[*found as usize].id));
         at
+    }
+
+    fn rebuild(&mut self) {
+        self.index = Index::new(self.ring.iter().map(|known| hash_of(&known.id)));
     }
 
     /// Keeps the newest `capacity` inputs from here on; their places are others then.
@@ -153,15 +172,11 @@ impl<S: StoreName> Row for Recent<S> {
 
     fn loaded(&mut self, _: &mut ()) {
         self.dirty = alloc::vec![false; self.ring.len().div_ceil(CHUNK)];
-        self.index = HashTable::with_capacity(self.ring.len());
-        let ring = &self.ring;
-        for (at, known) in ring.iter().enumerate() {
-            self.index.insert_unique(hash_of(&known.id), at as u32, |found| hash_of(&ring[*found as usize].id));
-        }
+        self.rebuild();
     }
 
     fn heap(&self) -> usize {
-        self.ring.capacity() * size_of::<Known>() + self.index.capacity() * 5
+        self.ring.capacity() * size_of::<Known>() + self.index.heap()
     }
 }
 
@@ -182,8 +197,8 @@ mod tests {
 
     fn known(number: u64) -> Known {
         let mut id = [7; 16];
-        // Both halves: the index hashes the first one alone.
-        id[..8].copy_from_slice(&(number / 3).to_be_bytes());
+        // Both halves: the index hashes the first one alone, which three share here, and is spread as a digest is.
+        id[..8].copy_from_slice(&(number / 3).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
         id[8..].copy_from_slice(&number.to_be_bytes());
         Known { id, content: number.to_be_bytes(), offset: number }
     }

@@ -5,6 +5,7 @@ use crate::event::{In, PromoterPorts, Promotes};
 use crate::logic::{self, Verdict};
 use crate::params::{Evaluate, Grant, Params};
 use crate::state::{Clock, Direction, Held, OpenWindow, Standing};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,7 +21,8 @@ use merit_core::{EventTime, Fault, Fixed, Head, Key, List, Outbox, Payload, Prob
 /// Moves entities between tiers.
 #[derive(Default)]
 pub struct HysteresisPromoter {
-    params: Option<Params>,
+    /// Boxed, since every step takes them out and puts them back.
+    params: Option<Box<Params>>,
     standings: Table<Standing>,
     clock: Single<Clock>,
     armed: Single<ArmedWindows>,
@@ -86,7 +88,7 @@ impl HysteresisPromoter {
     /// Puts parameters in force.
     pub(crate) fn begin(&mut self, params: Params) {
         self.armed.write().begin(params.profile);
-        self.params = Some(params);
+        self.params = Some(Box::new(params));
     }
 
     /// Judges the score of a division or product, which is at home in itself.

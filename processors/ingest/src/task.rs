@@ -96,10 +96,11 @@ impl Ingest {
         let count = slots.map(|(slot, metric)| *slot = metric).count();
         let in_memory = EvalReport { metrics: List::Slice(&metrics[..count]), ..*report };
         let report = if report.metrics.len() <= MAX_METRICS { &in_memory } else { report };
+        let id = report.id.map(logic::id_digest);
+        id.inspect(|id| self.recent.read().warm(id));
         if let Err(refusal) = logic::validate(report, at.time, params.future, &params.profile) {
             return self.reject(at, report.source, Payload::EvalReport(report), &refusal, out);
         }
-        let id = report.id.map(logic::id_digest);
         let content = at.digest.to_be_bytes();
         if let Some((_, first)) = id.and_then(|id| self.recent.read().find(&id)) {
             if first.content == content {

@@ -95,16 +95,18 @@ pub fn scores<R>(windows: &Windows, rules: &Rules<'_>, asked: &str, then: impl F
 /// A metric without values has no part and its weight does not count. No values at all score 0. `parts` is as long as `totals`.
 #[inline]
 pub fn components(totals: &[MetricTotal], weighted: impl Fn(usize) -> Weighted, parts: &mut [Option<Component>]) -> Fixed {
-    let present: i64 = totals.iter().enumerate().filter(|(_, (_, count))| *count > 0).map(|(metric, _)| weighted(metric).weight.0).sum();
-    let mut score = 0;
-    for (metric, ((sum, count), part)) in totals.iter().zip(parts).enumerate() {
+    let mut present = 0;
+    for (metric, ((sum, count), part)) in totals.iter().zip(&mut *parts).enumerate() {
         *part = (*count > 0).then(|| {
             let Weighted { rule, weight } = weighted(metric);
-            let value = rule.mean(*sum, *count);
-            let contribution = Fixed(divide_rounded(i128::from(value.0) * i128::from(weight.0), i128::from(present)) as i64);
-            score += contribution.0;
-            Component { value, contribution }
+            present += weight.0;
+            Component { value: rule.mean(*sum, *count), contribution: weight }
         });
+    }
+    let mut score = 0;
+    for Component { value, contribution } in parts.iter_mut().flatten() {
+        *contribution = Fixed(divide_rounded(i128::from(value.0) * i128::from(contribution.0), i128::from(present)) as i64);
+        score += contribution.0;
     }
     Fixed(score)
 }
