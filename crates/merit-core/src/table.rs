@@ -31,6 +31,8 @@ pub trait Row: Default {
     fn heap(&self) -> usize {
         0
     }
+    /// Asks memory for what lies outside of it and is touched with it.
+    fn warm(&self) {}
 }
 
 /// Stores a datum as the one row of its value.
@@ -233,6 +235,9 @@ impl<V: Row> Entry<V> {
     }
 }
 
+/// How many values before one is saved memory is asked for what it points to, and twice that for itself.
+const AHEAD: usize = 4;
+
 /// One value a key.
 pub struct Table<V: Row> {
     index: HashTable<Place>,
@@ -295,15 +300,15 @@ impl<V: Row> Table<V> {
         Ok(Some(&entry.value))
     }
 
-    /// Asks memory for the value of a key, and then, with [`Depth::Pointed`], for what `pointed` asks for.
+    /// Asks memory for the value of a key, and then, with [`Depth::Pointed`], for what it points to.
     #[inline]
-    pub fn warm(&self, key: &Key<'_>, depth: Depth, pointed: fn(&V)) {
+    pub fn warm(&self, key: &Key<'_>, depth: Depth) {
         let tag = Place::tag(key.hash);
         let Some(place) = self.index.find(key.hash, |place| place.tag == tag) else { return };
         let entry = &self.entries[place.at as usize];
         match depth {
             Depth::Value => prefetch::value(entry),
-            Depth::Pointed => pointed(&entry.value),
+            Depth::Pointed => entry.value.warm(),
         }
     }
 
@@ -401,8 +406,14 @@ impl<V: Row> Store for Table<V> {
 
     fn checkpoint(&mut self, put: PutRow<'_>) {
         let mut scratch = Vec::new();
-        for at in self.dirty.drain(..) {
-            let entry = &mut self.entries[at as usize];
+        for (number, at) in self.dirty.iter().enumerate() {
+            if let Some(soon) = self.dirty.get(number + 2 * AHEAD) {
+                prefetch::value(&self.entries[*soon as usize]);
+            }
+            if let Some(soon) = self.dirty.get(number + AHEAD) {
+                self.entries[*soon as usize].value.warm();
+            }
+            let entry = &mut self.entries[*at as usize];
             let name = &entry.name;
             entry.value.save(&mut scratch, &mut |part, bytes| {
                 assert!(part == 0 || !V::IS_ONE_ROW, "store {:?} has a row {part} that would never be read", V::STORE);
@@ -412,6 +423,7 @@ impl<V: Row> Store for Table<V> {
             let (before, now) = entry.weigh();
             self.bytes = self.bytes - before + now;
         }
+        self.dirty.clear();
     }
 
     fn restore(&mut self, rows: Arc<dyn Rows>) -> Result<(), Fault> {

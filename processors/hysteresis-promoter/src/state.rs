@@ -105,13 +105,6 @@ impl Default for Standing {
 }
 
 impl Standing {
-    /// Asks memory for what a report will touch.
-    #[inline]
-    pub(crate) fn warm(&self) {
-        prefetch::line(self.division.as_ptr());
-        prefetch::line(self.open.as_ptr());
-    }
-
     /// Forgets what was gathered towards a change of tier.
     pub fn start_over(&mut self) {
         self.direction = Direction::Stay;
@@ -226,6 +219,12 @@ impl Row for Standing {
 
     fn heap(&self) -> usize {
         self.division.capacity() + self.open.capacity() * size_of::<OpenWindow>() + self.held.capacity() * size_of::<Held>()
+    }
+
+    #[inline]
+    fn warm(&self) {
+        prefetch::line(self.division.as_ptr());
+        prefetch::line(self.open.as_ptr());
     }
 }
 

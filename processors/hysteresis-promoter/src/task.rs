@@ -68,7 +68,7 @@ impl Processor for HysteresisPromoter {
 
     #[inline]
     fn warm(&self, key: &Key<'_>, depth: Depth) {
-        self.standings.warm(key, depth, Standing::warm);
+        self.standings.warm(key, depth);
     }
 }
 

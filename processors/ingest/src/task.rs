@@ -73,7 +73,7 @@ impl Processor for Ingest {
 
     #[inline]
     fn warm(&self, key: &Key<'_>, depth: Depth) {
-        self.homes.warm(key, depth, |_| ());
+        self.homes.warm(key, depth);
     }
 }
 

@@ -80,13 +80,6 @@ impl Windows {
         self.renamed
     }
 
-    /// Asks memory for what a report will touch: the totals and both ends of each run.
-    #[inline]
-    pub(crate) fn warm(&self) {
-        prefetch::value(&*self.metric_totals);
-        self.runs.iter().for_each(Run::warm);
-    }
-
     /// The place of a metric, made where there is none. Ingest admits at most [`MAX_METRICS`] names an entity.
     #[inline]
     pub fn metric(&mut self, name: &str, guess: usize) -> Option<usize> {
@@ -307,6 +300,13 @@ impl Row for Windows {
     fn heap(&self) -> usize {
         let runs: usize = self.runs.iter().map(Run::heap).sum();
         runs + self.metric_totals.capacity() * size_of::<MetricTotal>()
+    }
+
+    /// The totals and both ends of each run.
+    #[inline]
+    fn warm(&self) {
+        prefetch::value(&*self.metric_totals);
+        self.runs.iter().for_each(Run::warm);
     }
 }
 

@@ -54,7 +54,7 @@ impl Processor for ScoreWindow {
 
     #[inline]
     fn warm(&self, key: &Key<'_>, depth: Depth) {
-        self.windows.warm(key, depth, Windows::warm);
+        self.windows.warm(key, depth);
     }
 }
 

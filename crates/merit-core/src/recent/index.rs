@@ -85,6 +85,7 @@ impl Index {
     pub(super) fn remove(&mut self, hash: u64, place: usize) {
         let mut free = self.home(hash);
         while self.slots[free] != slot(hash, place) {
+            assert_ne!(self.slots[free], 0, "place {place} is not in the index");
             free = self.behind(free);
         }
         let mut at = free;
