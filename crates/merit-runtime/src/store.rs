@@ -162,7 +162,7 @@ fn state_options() -> Options {
     // A checkpoint writes many rows over again, in a table of its own: those of like size are merged once some are there. By levels
     // each merge would rewrite every row of a large state.
     state.set_compaction_style(DBCompactionStyle::Universal);
-    state.set_level_zero_file_num_compaction_trigger(16);
+    state.set_level_zero_file_num_compaction_trigger(8);
     state.set_level_zero_slowdown_writes_trigger(32);
     state.set_level_zero_stop_writes_trigger(64);
     // The rows of a key are one prefix, so that a key without rows costs a look at filters.
