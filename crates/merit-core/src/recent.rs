@@ -83,13 +83,11 @@ impl<S> Recent<S> {
             }
         } else {
             self.ring.push(known);
-            if !self.index.has_room(self.ring.len()) {
-                self.rebuild();
-                self.mark(at);
-                return at;
-            }
         }
-        self.index.insert(hash_of(&known.id), at);
+        match self.index.has_room(self.ring.len()) {
+            true => self.index.insert(hash_of(&known.id), at),
+            false => self.rebuild(),
+        }
         self.mark(at);
         at
     }

@@ -393,6 +393,10 @@ impl Row for AggregateWindows {
     fn heap(&self) -> usize {
         self.0.heap()
     }
+
+    fn warm(&self) {
+        self.0.warm();
+    }
 }
 
 /// The last Progress of each partition of reports.
