@@ -13,6 +13,7 @@ use crate::RuntimeError;
 use crate::frame::Frame;
 use crate::layout::Layout;
 use crate::store::Store;
+use merit_core::Datum;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -28,22 +29,23 @@ const RECORD: Duration = Duration::from_secs(20);
 
 /// A thread that looks.
 pub(super) struct Watch {
-    found: Receiver<RuntimeError>,
+    found: Receiver<ClusterError>,
     /// The thread ends with its other end.
     _until: Sender<()>,
 }
 
 impl Watch {
     /// Begins to look at the topics of a cluster, and at what the directory has of them.
-    pub(super) fn start(cluster: &Cluster, topics: &Arc<Topics>, layout: &Arc<Layout>, store: &Arc<Store>) -> Result<Watch, RuntimeError> {
+    pub(super) fn start(cluster: &Cluster, topics: &Arc<Topics>, layout: &Layout, store: &Store) -> Result<Watch, RuntimeError> {
+        // A thread that may outlive the copy holds nothing of the directory: a process ends with its database closed.
+        let known = last_records(layout, store)?;
         let reader = Reader::new(cluster, topics, &LastError::default())?;
-        let (topics, layout, store) = (Arc::clone(topics), Arc::clone(layout), Arc::clone(store));
+        let topics = Arc::clone(topics);
         let (tell, found) = channel();
         let (until, ended) = channel();
         let mut looking = Looking { ends: vec![0; topics.lasting()], reader, topics };
         let watch = move || {
-            let looked = looking.compare(&layout, &store).and_then(|()| Ok(looking.look_until(&ended)?));
-            if let Err(error) = looked {
+            if let Err(error) = looking.compare(known).and_then(|()| looking.look_until(&ended)) {
                 // Who listened has ended.
                 let _ = tell.send(error);
             }
@@ -55,8 +57,22 @@ impl Watch {
 
     /// What is wrong, once it is found.
     pub(super) fn found(&self) -> Option<RuntimeError> {
-        self.found.try_recv().ok()
+        self.found.try_recv().ok().map(RuntimeError::from)
     }
+}
+
+/// Number of each partition that the directory has records of, offset of the last one, and its frame.
+fn last_records(layout: &Layout, store: &Store) -> Result<Vec<(usize, u64, Vec<u8>)>, RuntimeError> {
+    let mut known = Vec::new();
+    for (at, partition) in layout.partitions.iter().enumerate() {
+        let Some(last) = store.end(partition)?.checked_sub(1) else { continue };
+        if let Some((offset, frame)) = store.read(partition, last).next()? {
+            let mut bytes = Vec::new();
+            frame.put(&mut bytes);
+            known.push((at, offset, bytes));
+        }
+    }
+    Ok(known)
 }
 
 struct Looking {
@@ -68,14 +84,9 @@ struct Looking {
 
 impl Looking {
     /// Refuses a partition that does not hold the last record that the directory has of it.
-    fn compare(&mut self, layout: &Layout, store: &Store) -> Result<(), RuntimeError> {
-        for (at, partition) in layout.partitions.iter().enumerate() {
-            let Some(last) = store.end(partition)?.checked_sub(1) else { continue };
-            if let Some((offset, frame)) = store.read(partition, last).next()? {
-                self.expect(at, offset, &frame)?;
-            }
-        }
-        Ok(())
+    fn compare(&mut self, known: Vec<(usize, u64, Vec<u8>)>) -> Result<(), ClusterError> {
+        let mut known = known.iter().filter_map(|(at, offset, frame)| Some((*at, *offset, Frame::decode(frame)?)));
+        known.try_for_each(|(at, offset, frame)| self.expect(at, offset, &frame))
     }
 
     fn expect(&mut self, at: usize, offset: u64, own: &Frame<'_>) -> Result<(), ClusterError> {

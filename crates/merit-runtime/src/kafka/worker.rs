@@ -93,10 +93,10 @@ pub enum Event {
     },
 }
 
-/// A copy at work.
+/// A copy at work; dropped, it ends like one that is told to.
 pub struct Worker {
     /// Ends with the copy, or where a call of it hangs.
-    thread: JoinHandle<Result<(), RuntimeError>>,
+    thread: Option<JoinHandle<Result<(), RuntimeError>>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -146,14 +146,25 @@ impl Worker {
         let failed = |error: std::io::Error| RuntimeError::Store { attempt: "start a thread for", cause: error.to_string() };
         std::thread::Builder::new().name("copy".into()).spawn(work).map_err(failed)?;
         let thread = std::thread::Builder::new().name("pulse".into()).spawn(watch).map_err(failed)?;
-        Ok(Worker { thread, stop })
+        Ok(Worker { thread: Some(thread), stop })
     }
 
     /// Ends cleanly: what was computed is committed and checkpointed. Gives the reason where it had stopped before.
-    pub fn stop(self) -> Result<(), RuntimeError> {
+    pub fn stop(mut self) -> Result<(), RuntimeError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), RuntimeError> {
         self.stop.store(true, Relaxed);
         let panicked = |_| Err(RuntimeError::Store { attempt: "go on with", cause: "the copy panicked".into() });
-        self.thread.join().unwrap_or_else(panicked)
+        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(panicked))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Whoever drops it has a reason of its own.
+        let _ = self.end();
     }
 }
 
