@@ -162,9 +162,11 @@ fn state_options() -> Options {
     // A checkpoint writes many rows over again, in a table of its own: those of like size are merged once some are there. By levels
     // each merge would rewrite every row of a large state.
     state.set_compaction_style(DBCompactionStyle::Universal);
-    state.set_level_zero_file_num_compaction_trigger(8);
-    state.set_level_zero_slowdown_writes_trigger(32);
-    state.set_level_zero_stop_writes_trigger(64);
+    state.set_level_zero_file_num_compaction_trigger(16);
+    state.set_level_zero_slowdown_writes_trigger(64);
+    state.set_level_zero_stop_writes_trigger(128);
+    // A merge that was due would take disk and cores from a start, which reads state: see `begin_merges`.
+    state.set_disable_auto_compactions(true);
     // The rows of a key are one prefix, so that a key without rows costs a look at filters.
     state.set_prefix_extractor(SliceTransform::create("key", |row| &row[..row.len() - state::PART], Some(|row| row.len() > state::PART)));
     let mut table = BlockBasedOptions::default();
@@ -342,6 +344,11 @@ impl Store {
         taken.map_err(failed("write a checkpoint of"))
     }
 
+    /// Merges tables of state from here on, where they have grown many; called once a start has read what it needs.
+    pub(crate) fn begin_merges(&self) -> Result<(), RuntimeError> {
+        self.db.set_options_cf(self.family("state"), &[("disable_auto_compactions", "false")]).map_err(failed("begin merges of"))
+    }
+
     /// Where a row of the meta family is.
     fn place(&self, key: &str) -> (&rocksdb::ColumnFamily, Vec<u8>) {
         match key == OF_CHECKPOINT {
@@ -457,4 +464,31 @@ pub(crate) fn batch_of_key(key: &[u8]) -> Option<(&str, u32, u64)> {
     let (rest, partition) = rest.split_last_chunk()?;
     let topic = std::str::from_utf8(rest.strip_suffix(&[0])?).ok()?;
     Some((topic, u32::from_be_bytes(*partition), u64::from_be_bytes(*base)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn tables_of_state_are_merged_once_a_start_is_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), Sync::System).expect("a new directory");
+        let tables = || store.db.live_files().expect("its files").iter().filter(|file| file.column_family_name == "state").count();
+        let row = |number: u64| state_key(&state_prefix("evaluate", 0, "windows"), &number.to_string(), 0);
+        for number in 0..40 {
+            store.checkpoint(vec![(row(number), vec![7; 100])], number.to_be_bytes().into()).expect("a table");
+        }
+        assert_eq!(tables(), 40);
+        store.begin_merges().expect("they begin");
+        let begun = Instant::now();
+        while tables() > 16 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{} tables are left", tables());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for number in 0..40 {
+            assert_eq!(store.state_row(&row(number)).expect("it is read"), Some(vec![7; 100]), "row {number}");
+        }
+    }
 }

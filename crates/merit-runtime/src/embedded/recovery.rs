@@ -86,6 +86,7 @@ pub(super) fn recover(
     });
     done.sort_by_key(|(number, _)| *number);
     let refolded = done.into_iter().map(|(_, refolded)| refolded).sum::<Result<u64, RuntimeError>>()?;
+    store.begin_merges()?;
     Ok((tasks, log, refolded))
 }
 
