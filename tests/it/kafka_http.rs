@@ -5,7 +5,7 @@ use merit_core::{Datum, EventTime, Fixed, Kind, List};
 use merit_tests::copies::Application;
 use merit_tests::directory::{Directory, Profile};
 use merit_tests::kafka::Kafka;
-use merit_tests::process::HANG;
+use merit_tests::process::{HANG, merit};
 use merit_tests::server::{Answer, Client, Server, assert_has, has};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -155,6 +155,22 @@ fn a_headless_copy_computes_for_one_that_answers_and_tells_the_time_without_it()
     application.wait_drained();
     let done = headless.terminate();
     assert_eq!(done.code, Some(0), "{done:#?}");
+    // What reads the log says why it cannot; what the copy keeps is there.
+    let of_b = |words: &[&str]| merit(words).with(["--json", "--data-dir"]).with([application.data("b")]).run();
+    let file = application.data("b.merit");
+    let export = ["log", "export", "--output", file.to_str().expect("a path")];
+    for reads in [
+        &["log", "cat", "eval.scores"][..],
+        &["rejected", "list"],
+        &["audit", "verify"],
+        &["replay", "--assert-equal"],
+        &["explain", "agent-0"],
+        &export,
+    ] {
+        of_b(reads).refused(1, "directory_without_log");
+    }
+    let windows = of_b(&["state", "get", "windows", "agent-0"]);
+    assert!(windows.code == Some(0) && windows.out.contains(r#""key":"agent-0""#), "{windows:#?}");
     // Its directory is one to answer from as well.
     let answering = Server::of(application.run("b"));
     wait(&answering, "/eval/agent/agent-0/score", &json!({ "agentId": "agent-0" }));

@@ -82,6 +82,14 @@ pub enum RuntimeError {
         /// That log.
         of: String,
     },
+    /// It is that of a copy on Kafka, and no log was copied there.
+    #[error("{path:?} holds what a copy computes, and nothing of the log of {of}")]
+    WithoutLog {
+        /// The directory.
+        path: PathBuf,
+        /// That log.
+        of: String,
+    },
     /// The log in it is not the one that is to be copied there.
     #[error("{path:?} holds {found}, not the log of {wanted}")]
     OtherLog {
@@ -251,6 +259,7 @@ impl RuntimeError {
             RuntimeError::NotEmpty { .. } => code::DIRECTORY_NOT_EMPTY,
             RuntimeError::IsBackup { .. } => code::DIRECTORY_IS_BACKUP,
             RuntimeError::IsMirror { .. } => code::DIRECTORY_IS_MIRROR,
+            RuntimeError::WithoutLog { .. } => code::DIRECTORY_WITHOUT_LOG,
             RuntimeError::OtherLog { .. } => code::DIRECTORY_OF_OTHER_LOG,
             RuntimeError::LogFile { .. } => code::LOG_FILE,
             RuntimeError::LogFileExists { .. } => code::LOG_FILE_EXISTS,

@@ -45,6 +45,7 @@ impl Audit {
         let topology = session::topology(verify.place.topology.as_deref())?;
         let layout = Layout::new(&topology, &registry::registered());
         let store = Store::open_to_read(&verify.place.data_dir).map_err(|error| failure(error.into()))?;
+        store.expect_log()?;
         let start = Instant::now();
         let verified = verify::verify(&store, &layout, keys, |done| out.progress(done));
         out.progress("");

@@ -32,7 +32,7 @@ pub(crate) struct Restore {
 
 impl Backup {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
-        let (store, _) = session::read_only(&self.place)?;
+        let (store, _) = session::read_log(&self.place)?;
         let key = session::key_path(&self.place, None);
         let content = backup::backup(&store, &self.directory, self.with_key.then_some(key.as_path()), |bytes| told(bytes, out))?;
         out.progress("");

@@ -47,7 +47,7 @@ const LISTED: &str = "decisions";
 
 impl Explain {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
-        let (store, layout) = session::read_only(&self.place)?;
+        let (store, layout) = session::read_log(&self.place)?;
         let finder = Finder::new(&store, &layout)?;
         let unknown = || {
             if Uuid::parse(&self.id).is_some_and(|id| finder.may_lack(id)) {

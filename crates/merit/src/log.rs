@@ -59,7 +59,7 @@ impl Log {
 
 impl Cat {
     fn run(self, out: &mut Output) -> Result<(), Failure> {
-        let (store, layout) = session::read_only(&self.place)?;
+        let (store, layout) = session::read_log(&self.place)?;
         let streams = Streams::new(&store, &layout)?;
         let partitions = layout.all_of(&self.topic).ok_or_else(|| {
             let known: Vec<&str> = layout.topic_names().collect();

@@ -64,7 +64,7 @@ fn each(
 
 impl List {
     fn run(self, out: &mut Output) -> Result<(), Failure> {
-        let (store, layout) = session::read_only(&self.place)?;
+        let (store, layout) = session::read_log(&self.place)?;
         let mut rules: BTreeMap<String, (u64, String)> = BTreeMap::new();
         each(&store, &layout, |partition, offset, rejected| {
             if self.rule.as_deref().is_some_and(|rule| rule != rejected.rule) {
@@ -100,7 +100,7 @@ impl Show {
         let parsed = self.coordinates.split_once('/').and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?)));
         let (partition, offset): (u32, u64) =
             parsed.ok_or_else(|| Failure::new(code::COORDINATES_INVALID, format!("{:?} is not PARTITION/OFFSET", self.coordinates)))?;
-        let (store, layout) = session::read_only(&self.place)?;
+        let (store, layout) = session::read_log(&self.place)?;
         let missing = || Failure::new(code::REJECTED_MISSING, format!("nothing was rejected at {}", self.coordinates));
         let at = layout.find("eval.rejected", partition).ok_or_else(missing)?;
         let mut records = store.read(&layout.partitions[at], offset);

@@ -141,6 +141,13 @@ pub(crate) fn cluster(named: &Reach, topology: &Topology) -> Result<Option<Deplo
     Ok(Some(Deployed { cluster, layout: Arc::new(layout), topics: Arc::new(topics) }))
 }
 
+/// Opens a directory to read its log.
+pub(crate) fn read_log(place: &Place) -> Result<(Store, Layout), Failure> {
+    let (store, layout) = read_only(place)?;
+    store.expect_log()?;
+    Ok((store, layout))
+}
+
 /// Opens a directory to read it.
 pub(crate) fn read_only(place: &Place) -> Result<(Store, Layout), Failure> {
     let topology = topology(place.topology.as_deref())?;

@@ -68,6 +68,14 @@ impl Store {
         self.mirrored().map_or(Ok(()), refused)
     }
 
+    /// Refuses the directory of a copy on Kafka that has nothing of the log.
+    pub fn expect_log(&self) -> Result<(), RuntimeError> {
+        match self.mirrored() {
+            Some(of) if self.meta("ends")?.is_none() => Err(RuntimeError::WithoutLog { path: self.path.clone(), of: of.to_string() }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whose copy the log is; none where it is nobody's.
     pub fn mirrored(&self) -> Option<&Mirrored> {
         self.mirrored.get()

@@ -84,7 +84,7 @@ fn into_file(deployed: Deployed, file: &Path, out: &mut Output) -> Result<(), Fa
 }
 
 fn of_directory(place: &Place, file: &Path, out: &mut Output) -> Result<(), Failure> {
-    let (store, _) = session::read_only(place)?;
+    let (store, _) = session::read_log(place)?;
     archive::export(&store, file, |rows| out.progress(&format!("{rows} rows copied")))?;
     told(file, out)
 }
