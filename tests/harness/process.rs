@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// After so long a call hangs; far more than any takes.
 pub const HANG: Duration = Duration::from_secs(300);
@@ -223,10 +223,23 @@ impl Running {
         Done { code: status.code(), out, err }
     }
 
-    /// Sends SIGTERM, and waits for its end.
+    /// Sends SIGTERM once it would be heard, and waits for its end: a start that does not listen yet is ended by the signal itself.
     pub fn terminate(self) -> Done {
+        let begun = Instant::now();
+        while !self.hears_sigterm() {
+            assert!(begun.elapsed() < HANG, "it does not begin to listen to signals");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a child can be told to end");
         self.end()
+    }
+
+    /// Whether it catches SIGTERM, or has ended.
+    fn hears_sigterm(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
+        let caught = u64::from_str_radix(field("SigCgt:"), 16).unwrap_or_default();
+        caught & 1 << (Signal::TERM.as_raw() - 1) != 0 || field("State:").starts_with('Z')
     }
 
     /// Sends SIGKILL, and waits for nothing.
