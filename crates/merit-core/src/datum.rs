@@ -369,6 +369,18 @@ pub fn put_list(count: usize, out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>))
     out.push(0);
 }
 
+/// Takes the items of a list that is all of `bytes`, each as it is read: [`List::decode`] reads them once more before the first is
+/// seen. `None` where that refuses, or `take` does.
+#[inline]
+pub fn each_item<'a, T: Datum<'a>>(mut bytes: &'a [u8], mut take: impl FnMut(T) -> Option<()>) -> Option<()> {
+    let count = usize::try_from(i64::get(&mut bytes)?).ok()?;
+    for _ in 0..count {
+        take(T::get(&mut bytes)?)?;
+    }
+    let end: &[u8] = if count > 0 { &[0] } else { &[] };
+    (bytes == end).then_some(())
+}
+
 impl<'a, T: Datum<'a>> Datum<'a> for List<'a, T> {
     const SHAPE: &'static Shape = &Shape::List(T::SHAPE);
     #[inline]
@@ -476,6 +488,21 @@ mod tests {
             let read = List::<Option<i64>>::decode(&bytes).expect("canonical");
             prop_assert_eq!(read.iter().collect::<Vec<_>>(), items.clone());
             prop_assert_eq!(bytes_of(read), bytes);
+        }
+
+        #[test]
+        fn items_are_taken_one_by_one_where_they_are_all_at_once(items: Vec<Option<i64>>, other: Vec<u8>) {
+            let list = bytes_of(List::Slice(&items));
+            let (longer, shorter) = ([&list[..], &[0]].concat(), list[..list.len() - 1].to_vec());
+            for bytes in [list, longer, shorter, other] {
+                let mut taken = Vec::new();
+                let whole = each_item(&bytes, |item: Option<i64>| {
+                    taken.push(item);
+                    Some(())
+                });
+                let all_at_once = List::<Option<i64>>::decode(&bytes).map(|list| list.iter().collect());
+                prop_assert_eq!(whole.map(|()| taken), all_at_once);
+            }
         }
 
         #[test]

@@ -151,6 +151,24 @@ impl Run {
         at
     }
 
+    /// Adds a pane that is not there yet behind all others, whatever its number: [`Run::sort`] comes behind the last.
+    #[inline]
+    pub fn push(&mut self, number: i64, sums: &Sums<'_>) {
+        let start = self.words.len();
+        self.words.resize(start + self.stride(), 0);
+        self.words[start] = (number as u64) << 32;
+        self.add(self.len() - 1, sums);
+    }
+
+    /// Puts panes that were pushed in order of time.
+    pub fn sort(&mut self) {
+        if !(1..self.len()).all(|at| self.number(at - 1) < self.number(at)) {
+            let mut panes: Vec<&[u64]> = self.words[self.start..].chunks(self.stride()).collect();
+            panes.sort_unstable_by_key(|pane| Pane(pane).number());
+            (self.words, self.start) = (panes.concat(), 0);
+        }
+    }
+
     /// Takes back what popped panes left, instead of growing, where that is a quarter of the run: a word moves four times at most.
     fn reclaim(&mut self) {
         if self.words.len() + self.stride() > self.words.capacity() && self.start * 4 >= self.words.len() {

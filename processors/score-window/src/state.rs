@@ -260,7 +260,7 @@ impl Row for Windows {
             self.widen();
             return Some(());
         }
-        for row in List::<PaneRow>::decode(bytes)? {
+        datum::each_item(bytes, |row: PaneRow<'_>| {
             let run = self.runs.get_mut(row.window as usize)?;
             let mut metrics = [(0, 0); MAX_METRICS];
             metrics.iter_mut().zip(row.metrics).for_each(|(slot, metric)| *slot = (metric.sum, metric.count));
@@ -270,17 +270,18 @@ impl Row for Windows {
                 squares: u128::from(row.squares_high) << SQUARES_LOW | u128::from(row.squares_low),
                 metrics: metrics.get(..row.metrics.len().min(self.names.len()))?,
             };
-            let place = run.place(row.number);
-            run.add(place, &sums);
-        }
-        Some(())
+            run.push(row.number, &sums);
+            Some(())
+        })
     }
 
     /// Adds the totals up and moves the windows to the newest pane; a minute is as exact as windows need it.
     fn loaded(&mut self, names: &mut Self::Shared) {
         names.share(&mut self.names);
         let mut newest = None;
-        let runs = core::mem::take(&mut self.runs);
+        let mut runs = core::mem::take(&mut self.runs);
+        // Buckets come in the order of their slots.
+        runs.iter_mut().for_each(Run::sort);
         for (run, panes) in runs.iter().enumerate() {
             self.oldest[run] = panes.oldest();
             for pane in (0..panes.len()).map(|at| panes.pane(at)) {

@@ -179,6 +179,7 @@ fn work(
     let setup = Rc::new(Setup::new(layout, Some(signer)));
     let connection = Connection::open(&cluster, &setup, &topics, &instance, in_force, Arc::clone(&observe), last_error)?;
     let watch = Watch::start(&cluster, &topics, &setup.layout, &store)?;
+    // Tasks come and go: no moment is the end of a start.
     store.begin_merges()?;
     let disk = Rc::new(RefCell::new(Disk::new(&setup, &store)));
     let (step, again, stopping) = (Rc::new(Cell::new(Step::Join)), Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
