@@ -7,6 +7,5 @@ command -v chromium >/dev/null || install_packages chromium
 cargo fmt --all --check
 cargo clippy --locked --release --workspace --all-targets -- -D warnings
 cargo build --locked --release --workspace
-# Two tests a core: they wait for brokers, clocks and processes for two fifths of their time.
-RUST_TEST_THREADS=$((2 * $(nproc))) cargo test --locked --release --workspace
+cargo test --locked --release --workspace
 scripts/schemathesis.sh
