@@ -5,6 +5,7 @@
 
 use crate::dump;
 use crate::kafka::Kafka;
+use crate::process::HANG;
 use merit::registry::registered;
 use merit_audit::Signer;
 use merit_core::record::{ConfigEpoch, Headers, Parameter};
@@ -23,7 +24,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CALL: Duration = Duration::from_secs(60);
 
@@ -255,8 +256,9 @@ impl Copy {
     fn inputs(&mut self, number: usize) -> Vec<(u64, Vec<u8>)> {
         let input = self.layout.tasks[number].input;
         let end = self.reader.end(input).expect("an end");
-        let mut inputs = Vec::new();
+        let (mut inputs, begun) = (Vec::new(), Instant::now());
         while self.next[number] < end && inputs.is_empty() {
+            assert!(begun.elapsed() < HANG, "nothing comes of {:?} behind offset {}", self.topics.place(input), self.next[number]);
             let read = self.reader.read(input, self.next[number], end, BATCH, |offset, message| {
                 let mut bytes = Vec::new();
                 match wire::read(message) {
