@@ -44,8 +44,7 @@ impl Audit {
         let keys = keys::read(&verify.keys)?;
         let topology = session::topology(verify.place.topology.as_deref())?;
         let layout = Layout::new(&topology, &registry::registered());
-        let store = Store::open_to_read(&verify.place.data_dir).map_err(|error| failure(error.into()))?;
-        store.expect_log()?;
+        let store = Store::open_log(&verify.place.data_dir).map_err(|error| failure(error.into()))?;
         let start = Instant::now();
         let verified = verify::verify(&store, &layout, keys, |done| out.progress(done));
         out.progress("");

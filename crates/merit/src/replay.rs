@@ -26,8 +26,7 @@ pub(crate) struct Replay {
 impl Replay {
     pub(crate) fn run(self, out: &mut Output) -> Result<(), Failure> {
         let topology = session::topology(self.place.topology.as_deref())?;
-        let store = Arc::new(Store::open_to_read(&self.place.data_dir)?);
-        store.expect_log()?;
+        let store = Arc::new(Store::open_log(&self.place.data_dir)?);
         let signer = session::signer(&self.place, self.audit_key.as_ref(), &topology)?;
         let progress = |taken: u64| out.progress(&format!("{taken} inputs replayed"));
         let Replayed { before, inputs, compared, lacking, ahead, gaps } =

@@ -143,20 +143,26 @@ impl Run {
         self.reclaim();
         let (start, stride) = (self.start + at * self.stride(), self.stride());
         if start == self.words.len() {
-            self.words.resize(start + stride, 0);
+            self.append(number);
         } else {
             self.words.splice(start..start, core::iter::repeat_n(0, stride));
+            self.words[start] = first_word(number);
         }
-        self.words[start] = (number as u64) << 32;
         at
+    }
+
+    /// Makes a pane behind all others.
+    #[inline]
+    fn append(&mut self, number: i64) {
+        let start = self.words.len();
+        self.words.resize(start + self.stride(), 0);
+        self.words[start] = first_word(number);
     }
 
     /// Adds a pane that is not there yet behind all others, whatever its number: [`Run::sort`] comes behind the last.
     #[inline]
     pub fn push(&mut self, number: i64, sums: &Sums<'_>) {
-        let start = self.words.len();
-        self.words.resize(start + self.stride(), 0);
-        self.words[start] = (number as u64) << 32;
+        self.append(number);
         self.add(self.len() - 1, sums);
     }
 
@@ -234,6 +240,11 @@ impl Run {
         }
         at
     }
+}
+
+/// The first word of a pane of no reports.
+fn first_word(number: i64) -> u64 {
+    (number as u64) << 32
 }
 
 pub use merit_core::profile::MAX_METRICS;

@@ -62,6 +62,13 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens a directory to read the log in it.
+    pub fn open_log(path: &Path) -> Result<Store, RuntimeError> {
+        let store = Store::open_to_read(path)?;
+        store.expect_log()?;
+        Ok(store)
+    }
+
     /// Refuses a log that is a copy of one on Kafka.
     pub fn expect_own(&self) -> Result<(), RuntimeError> {
         let refused = |of: &Mirrored| Err(RuntimeError::IsMirror { path: self.path.clone(), of: of.to_string() });

@@ -38,11 +38,7 @@ impl Import {
         match (self.file, self.data_dir, deployed) {
             (Some(file), Some(data_dir), None) => into_directory(&file, &data_dir, &topology, out),
             (Some(file), None, Some(deployed)) => onto(&deployed, &topology, &Log::File(&file), out),
-            (None, Some(data_dir), Some(deployed)) => {
-                let store = Store::open_to_read(&data_dir)?;
-                store.expect_log()?;
-                onto(&deployed, &topology, &Log::Directory(&store), out)
-            }
+            (None, Some(data_dir), Some(deployed)) => onto(&deployed, &topology, &Log::Directory(&Store::open_log(&data_dir)?), out),
             _ => Err(Failure::new(code::USAGE, "an import has one log to read and one place to write it to")
                 .because("FILE with --data-dir DIR or --kafka HOST:PORT, or --data-dir DIR with --kafka HOST:PORT")),
         }
