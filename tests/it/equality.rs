@@ -5,10 +5,11 @@ use merit_tests::dump::{Dump, assert_equal, of_topic};
 use merit_tests::{repository, write};
 
 /// The trace with some commit size and checkpoint cadence.
-fn check(flags: &[&str]) {
+fn check(flags: &[&str]) -> Directory {
     let directory = with_pools(Profile::Example);
     directory.import_trace().with(flags).ok();
     assert_equal(&flags.join(" "), &example().dump(), &directory.dump());
+    directory
 }
 
 #[test]
@@ -37,8 +38,12 @@ fn all_rows_in_one_commit_change_no_record() {
 }
 
 #[test]
-fn a_checkpoint_at_every_commit_changes_no_record() {
-    check(&["--commit-rows", "100", "--checkpoint-inputs", "1"]);
+fn a_checkpoint_at_every_commit_changes_no_record_and_its_tables_are_merged() {
+    let directory = check(&["--commit-rows", "100", "--checkpoint-inputs", "1"]);
+    let names = std::fs::read_dir(directory.data()).expect("a directory").map(|file| file.expect("a file").file_name());
+    let tables = names.filter(|name| name.to_string_lossy().ends_with(".sst")).count();
+    // 178 commits, each with a table of its own.
+    assert!(tables < 150, "{tables} tables are left");
 }
 
 #[test]
