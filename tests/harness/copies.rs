@@ -2,7 +2,7 @@
 
 use crate::directory::Directory;
 use crate::kafka::Kafka;
-use crate::process::{Call, Done, HANG, Running, merit};
+use crate::process::{Call, Done, HANG, Running, merit, status_field, wait_until};
 use crate::text;
 use merit::registry::registered;
 use merit_core::record::{EvalReport, Tick};
@@ -338,11 +338,8 @@ impl Application {
 
     /// Waits until every report that was sent was consumed; looks more often, and once.
     pub fn wait_consumed(&self) {
-        let (begun, mut look) = (Instant::now(), self.look());
-        while look.left().is_some() {
-            assert!(begun.elapsed() < HANG, "a copy does not come to an end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut look = self.look();
+        wait_until("everything is consumed", || look.left().is_none());
     }
 
     /// Offset of a partition up to which the group has come.
@@ -459,9 +456,8 @@ impl Copy {
 
     /// The most memory that it had so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running().id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1_024
+        let peak = status_field(self.running().id(), "VmHWM").expect("Linux tells");
+        peak.trim_end_matches(" kB").parse::<u64>().expect("a number") * 1_024
     }
 
     /// Holds it where it is.

@@ -1,6 +1,6 @@
 //! A real Apache Kafka, by `scripts/kafka.sh`, for as long as a test runs.
 
-use crate::process::{Done, HANG};
+use crate::process::{Done, wait_until};
 use crate::repository;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 /// Ends the brokers of the folder `$1` by the script `$0` once standard input ends, whatever ended the process at its other end.
 const WATCH: &str = r#"trap '' HUP INT TERM; read -r _; "$0" stop --dir "$1"; rm -rf "$1""#;
@@ -103,11 +102,7 @@ impl Kafka {
     /// Kills the registry.
     pub fn kill_registry(&self) {
         self.signal_registry(Signal::KILL);
-        let begun = Instant::now();
-        while registry(&self.folder).is_some() {
-            assert!(begun.elapsed() < HANG, "the registry does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until("the registry ends", || registry(&self.folder).is_none());
     }
 
     /// Holds the registry where it is, until [`Kafka::resume_registry`].
@@ -166,11 +161,7 @@ impl Kafka {
     /// Kills a broker, the first of which is 1, and waits until nothing of it is left.
     pub fn kill(&self, broker: u16) {
         self.signal(broker, Signal::KILL);
-        let begun = Instant::now();
-        while running(&self.folder, broker).is_some() {
-            assert!(begun.elapsed() < HANG, "broker {broker} does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(&format!("broker {broker} ends"), || running(&self.folder, broker).is_none());
     }
 
     /// Holds a broker where it is, until [`Kafka::resume`].

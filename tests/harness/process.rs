@@ -11,6 +11,21 @@ use std::time::{Duration, Instant};
 /// After so long a call hangs; far more than any takes.
 pub const HANG: Duration = Duration::from_secs(300);
 
+/// Waits until something is so, no longer than a hang.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < HANG, "after {HANG:?} not yet: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A field of what Linux tells of a process; none where there is none.
+pub(crate) fn status_field(process: u32, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
+}
+
 /// Lines that a failing test shows of each process.
 const LAST_LINES: usize = 15;
 
@@ -186,9 +201,7 @@ impl Running {
     }
 
     fn tracer(&self) -> Option<Pid> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
-        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
-        Pid::from_raw(tracer.trim().parse().ok()?)
+        Pid::from_raw(status_field(self.id(), "TracerPid")?.parse().ok()?)
     }
 
     /// Stops every thread of it, until what is returned is dropped.
@@ -225,21 +238,16 @@ impl Running {
 
     /// Sends SIGTERM once it would be heard, and waits for its end: a start that does not listen yet is ended by the signal itself.
     pub fn terminate(self) -> Done {
-        let begun = Instant::now();
-        while !self.hears_sigterm() {
-            assert!(begun.elapsed() < HANG, "it does not begin to listen to signals");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_until("it listens to signals", || self.hears_sigterm());
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a child can be told to end");
         self.end()
     }
 
     /// Whether it catches SIGTERM, or has ended.
     fn hears_sigterm(&self) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
-        let caught = u64::from_str_radix(field("SigCgt:"), 16).unwrap_or_default();
-        caught & 1 << (Signal::TERM.as_raw() - 1) != 0 || field("State:").starts_with('Z')
+        let field = |name| status_field(self.id(), name).unwrap_or_default();
+        let caught = u64::from_str_radix(&field("SigCgt"), 16).unwrap_or_default();
+        caught & 1 << (Signal::TERM.as_raw() - 1) != 0 || field("State").starts_with('Z')
     }
 
     /// Sends SIGKILL, and waits for nothing.

@@ -10,7 +10,7 @@ use merit_runtime::kafka::wire::{self, Read};
 use merit_runtime::kafka::{Access, Cluster, ClusterError, admin};
 use merit_runtime::layout::Layout;
 use merit_tests::kafka::Kafka;
-use merit_tests::process::{Call, HANG, merit};
+use merit_tests::process::{Call, HANG, merit, wait_until};
 use merit_tests::{repository, text, write};
 use merit_topology::Topology;
 use serde_json::{Value, json};
@@ -112,11 +112,8 @@ impl Deployment {
         let audit = layout.find("audit", 0).expect("it is there");
         let mut reader = Reader::new(&cluster, &topics, &LastError::default()).expect("a reader");
         let mut leaves = || records(&mut reader, audit).len();
-        let (before, running, begun) = (leaves(), self.run(topology).start(), Instant::now());
-        while leaves() < before + INPUTS {
-            assert!(begun.elapsed() < HANG, "the copy does not go on");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let (before, running) = (leaves(), self.run(topology).start());
+        wait_until("each task has a leaf", || leaves() >= before + INPUTS);
         let done = running.terminate();
         assert_eq!(done.code, Some(0), "{done:#?}");
         for task in 0..layout.tasks.len() {

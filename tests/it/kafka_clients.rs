@@ -4,7 +4,7 @@
 use merit_tests::copies::Application;
 use merit_tests::directory::{Directory, Profile};
 use merit_tests::kafka::Kafka;
-use merit_tests::process::{Done, HANG};
+use merit_tests::process::{Done, HANG, wait_until};
 use merit_tests::repository;
 use merit_tests::server::Server;
 use serde_json::{Value, json};
@@ -59,12 +59,9 @@ fn programs_of_others_write_reports_and_read_decisions() {
     python(&kafka, "examples/clients/publish_reports.py", &[], &reports("avro"));
     python(&kafka, "examples/clients/publish_reports.py", &["--json"], &reports("json"));
     console(&kafka, &["publish", kafka.bootstrap()], &reports("console"));
-    let begun = Instant::now();
+    let committed = || (0..4).map(|partition| application.committed("eval.reports", partition)).sum::<u64>();
     // The configuration, every report, and as many again as were forwarded.
-    while (0..4).map(|partition| application.committed("eval.reports", partition)).sum::<u64>() < 4 + 3 * AGENTS as u64 {
-        assert!(begun.elapsed() < HANG, "the reports are not taken");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    wait_until("the reports are taken", || committed() >= 4 + 3 * AGENTS as u64);
     application.wait_consumed();
 
     let read = python(&kafka, "examples/clients/read_decisions.py", &[], "");

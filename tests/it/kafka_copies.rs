@@ -7,12 +7,12 @@ use merit_runtime::store::{Commit, Store, Sync};
 use merit_tests::copies::Application;
 use merit_tests::directory::{Directory, Profile, example, with_pools};
 use merit_tests::kafka::Kafka;
-use merit_tests::process::HANG;
+use merit_tests::process::wait_until;
 use merit_tests::random::Random;
 use merit_tests::reports::Report;
 use merit_tests::write;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What was scored, agent by agent: everything that a score says but where its report lay, which transactions move.
 fn scores(application: &Application, of: &Directory) -> BTreeMap<String, Vec<Vec<u8>>> {
@@ -121,10 +121,7 @@ fn a_copy_says_what_it_waits_for_and_goes_on() {
     // More than it takes in at once: it has something to do whenever the broker stops to answer.
     application.fill((0..40_000).flat_map(|minute| application.ticks(EventTime(1_750_000_000_000 + minute * 60_000))));
     let copy = application.copy("a");
-    let begun = Instant::now();
-    while application.committed("eval.reports", 0) == 0 {
-        assert!(begun.elapsed() < HANG, "nothing is processed");
-    }
+    wait_until("something is processed", || application.committed("eval.reports", 0) > 0);
     kafka.pause(1);
     std::thread::sleep(Duration::from_secs(12));
     kafka.resume(1);
@@ -140,11 +137,7 @@ fn a_copy_begins_beside_a_transaction_that_another_left_open() {
     let application = Application::begin(&kafka, Directory::new(Profile::Default));
     let left_open = application.open_transaction("audit.intake");
     let copy = application.copy("a");
-    let begun = Instant::now();
-    while application.members() == 0 {
-        assert!(begun.elapsed() < HANG, "it does not join the group");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_until("it is in the group", || application.members() > 0);
     drop(left_open);
     application.wait_drained();
     copy.stop();

@@ -5,7 +5,7 @@ use merit_core::{Datum, EventTime, Fixed, Kind, List};
 use merit_tests::copies::Application;
 use merit_tests::directory::{Directory, Profile};
 use merit_tests::kafka::Kafka;
-use merit_tests::process::{HANG, merit};
+use merit_tests::process::{HANG, merit, wait_until};
 use merit_tests::server::{Answer, Client, Server, assert_has, has};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -118,14 +118,7 @@ fn a_headless_copy_computes_for_one_that_answers_and_tells_the_time_without_it()
     let doors: serde_json::Map<String, Value> = serde_json::from_str(&said).expect("an object");
     assert_eq!(doors.keys().collect::<Vec<_>>(), ["operations"], "{said}");
     let ready = format!("http://{}/readyz", doors["operations"].as_str().expect("an address"));
-    let wait_until = |what: &str, is_so: &dyn Fn() -> bool| {
-        let begun = Instant::now();
-        while !is_so() {
-            assert!(begun.elapsed() < HANG, "not {what}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    };
-    wait_until("ready", &|| ureq::get(&ready).call().is_ok());
+    wait_until("it is ready", || ureq::get(&ready).call().is_ok());
     let answering = Server::of(application.run("a"));
     for number in 0..16 {
         until_answered(&answering, "/eval/submit", &format!("call-{number}"), &report(&format!("agent-{number}"), number), 200);
@@ -134,7 +127,7 @@ fn a_headless_copy_computes_for_one_that_answers_and_tells_the_time_without_it()
     // From here on the ledger is the headless copy's, and so is its time.
     let ledger = || application.committed("alloc.requests", 0);
     let before = ledger();
-    wait_until("ticking", &|| ledger() > before);
+    wait_until("the ledger ticks", || ledger() > before);
     let partitions = || [0, 1, 2, 3].map(|partition| application.committed("eval.reports", partition));
     let before = partitions();
     let timestamp = EventTime(1_740_000_000_000);
@@ -151,7 +144,7 @@ fn a_headless_copy_computes_for_one_that_answers_and_tells_the_time_without_it()
         tags: List::EMPTY,
     };
     application.send(&[application.report(&last)], Duration::ZERO);
-    wait_until("telling silent partitions the time", &|| partitions().iter().zip(before).all(|(now, before)| *now > before));
+    wait_until("silent partitions are told the time", || partitions().iter().zip(before).all(|(now, before)| *now > before));
     application.wait_drained();
     let done = headless.terminate();
     assert_eq!(done.code, Some(0), "{done:#?}");

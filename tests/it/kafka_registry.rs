@@ -6,14 +6,14 @@ use merit_core::{Datum, EventTime, Fixed, Key, List};
 use merit_tests::copies::Application;
 use merit_tests::directory::{Directory, Profile};
 use merit_tests::kafka::Kafka;
-use merit_tests::process::HANG;
+use merit_tests::process::{HANG, wait_until};
 use merit_tests::repository;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SUBJECT: &str = "eval.reports-merit.EvalReport";
 const PARTITIONS: u32 = 4;
@@ -85,14 +85,6 @@ fn agents() -> [String; 2] {
     [of(0).expect("one"), of(1).expect("one")]
 }
 
-fn wait(what: &str, is: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        assert!(begun.elapsed() < HANG, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// A registry that gives every subject the id 1, and under every id a schema that is none of Merit's; ends with the process.
 fn liar() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -157,7 +149,7 @@ fn schemas_are_registered_looked_up_and_waited_for() {
     ];
     send(&kafka, &sent);
     let copy = application.copy("a");
-    wait("what other programs sent is not taken", || application.committed("eval.reports", 0) >= 9);
+    wait_until("what other programs sent is not taken", || application.committed("eval.reports", 0) >= 9);
     application.wait_consumed();
 
     // Held, it stops the partition that needs it, and no other.
@@ -167,11 +159,11 @@ fn schemas_are_registered_looked_up_and_waited_for() {
         &kafka,
         &[(&first, &message(three, &first, 6, 2)), (&first, &message(own, &first, 7, 0)), (&second, &message(own, &second, 8, 0))],
     );
-    wait("the other partition goes on", || application.committed("eval.reports", 1) > before[1]);
+    wait_until("the other partition goes on", || application.committed("eval.reports", 1) > before[1]);
     std::thread::sleep(Duration::from_secs(10));
     assert_eq!(application.committed("eval.reports", 0), before[0], "it waits for the schema");
     kafka.resume_registry();
-    wait("the partition goes on", || application.committed("eval.reports", 0) >= before[0] + 2);
+    wait_until("the partition goes on", || application.committed("eval.reports", 0) >= before[0] + 2);
     let done = copy.stop();
     let waits = format!("eval.reports/0 waits at offset {} for schema {three}", before[0]);
     assert!(done.err.contains(&waits), "{}", done.err);
@@ -180,7 +172,7 @@ fn schemas_are_registered_looked_up_and_waited_for() {
     kafka.kill_registry();
     send(&kafka, &[(&first, &message(three, &first, 9, 2))]);
     let copy = application.copy("a");
-    wait("the copy goes on by what it knows", || application.committed("eval.reports", 0) >= before[0] + 3);
+    wait_until("the copy goes on by what it knows", || application.committed("eval.reports", 0) >= before[0] + 3);
     application.run("new").run().refused(1, "registry_failed");
     copy.stop();
     kafka.restart_registry();

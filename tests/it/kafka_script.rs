@@ -1,14 +1,13 @@
 //! `scripts/kafka.sh`, and the harness that starts brokers by it.
 
 use merit_tests::kafka::{Kafka, running, script, shared};
-use merit_tests::process::HANG;
+use merit_tests::process::wait_until;
 use merit_tests::{text, write};
 use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// With this variable, a file, a test is the process that will be killed.
 const HOLDS: &str = "MERIT_TEST_HOLDS_A_BROKER";
@@ -126,12 +125,4 @@ fn hold(file: &Path) {
     write(&part, kafka.folder().as_os_str().as_encoded_bytes());
     std::fs::rename(&part, file).expect("a file of our own");
     let _ = std::io::stdin().read(&mut [0]);
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < HANG, "{what} does not come");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
