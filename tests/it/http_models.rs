@@ -234,19 +234,49 @@ fn batches(store: &Store, layout: &Layout, random: &mut Random) -> Vec<Batches> 
     all
 }
 
+/// The tables of a log.
+fn folded(store: &Store, layout: &Arc<Layout>, path: &Path) -> Fold {
+    let fold = Fold::open(store, layout, path, |_, _| ControlFlow::Continue(()));
+    fold.expect("folds").expect("nothing breaks it off")
+}
+
+#[test]
+fn a_fold_that_is_broken_off_goes_on_where_it_was() {
+    let directory = example();
+    let layout = Arc::new(Layout::new(&dump::topology(&directory.topology), &registered()));
+    let store = Store::open_to_read(&directory.data()).expect("a log");
+    let path = directory.file("broken-off");
+    let mut records = Vec::new();
+    loop {
+        let mut turns = 0;
+        let fold = Fold::open(&store, &layout, &path, |done, of| {
+            if turns == 0 {
+                records.push(of);
+            }
+            turns += 1;
+            if done == 0 || done == of { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        if let Some(fold) = fold.expect("folds") {
+            assert_eq!(rows(fold.tables()), rows(folded(&store, &layout, &directory.file("at-once")).tables()));
+            break;
+        }
+    }
+    assert!(records.len() > 3 && records.is_sorted_by(|before, after| before > after), "records to fold, by opening: {records:?}");
+}
+
 #[test]
 fn a_fold_batch_by_batch_is_a_fold_at_once() {
     let directory = example();
     let layout = Arc::new(Layout::new(&dump::topology(&directory.topology), &registered()));
     let store = Store::open_to_read(&directory.data()).expect("a log");
-    let at_once = Fold::open(&store, &layout, &directory.file("at-once"), |_, _| {}).expect("folds");
+    let at_once = folded(&store, &layout, &directory.file("at-once"));
     let expected = rows(at_once.tables());
     assert!(expected.len() > 10_000, "{} rows prove little", expected.len());
     // The log of the same configuration before anything came.
     let begun = with_pools(Profile::Example);
     let empty = Store::open_to_read(&begun.data()).expect("a log");
     for seed in 0..3 {
-        let mut fold = Fold::open(&empty, &layout, &directory.file(&format!("by-batch-{seed}")), |_, _| {}).expect("folds");
+        let mut fold = folded(&empty, &layout, &directory.file(&format!("by-batch-{seed}")));
         for batch in batches(&store, &layout, &mut Random::new(seed)) {
             fold.take(&batch).expect("folds");
         }

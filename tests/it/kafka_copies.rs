@@ -48,6 +48,17 @@ fn two_copies_compute_of_generated_reports_what_one_machine_does() {
     assert!(expected.iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
 }
 
+#[test]
+fn a_copy_that_is_told_to_end_while_it_copies_the_log_ends_like_any_other() {
+    let kafka = Kafka::start(1);
+    let application = Application::begin(&kafka, Directory::new(Profile::Default));
+    // A start listens to signals before it joins the group and copies the log.
+    let done = application.run("a").start().terminate();
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    assert_eq!(done.out.trim(), r#"{"stopped":true}"#);
+    assert!(done.err.contains("joins the group") && !done.err.contains("is up to it"), "{done:#?}");
+}
+
 /// Has two copies compute what one machine has, and compares. Gives the types of what was decided of the reports.
 fn computed_alike(embedded: &Directory, profile: Profile) -> BTreeSet<Kind> {
     let kafka = Kafka::start(1);

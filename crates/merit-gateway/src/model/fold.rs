@@ -12,6 +12,7 @@ use merit_runtime::layout::Layout;
 use merit_runtime::lineage::lineages;
 use merit_runtime::store::Store;
 use merit_runtime::tables::{Changes, Tables};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -81,8 +82,14 @@ pub struct Fold {
 
 impl Fold {
     /// Opens the tables of a log in `path` and brings them up to its end. Those of another format, those that are damaged, and
-    /// those that are ahead of the log are folded anew; `progress` is told how many records were folded, and of how many.
-    pub fn open(store: &Store, layout: &Arc<Layout>, path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Fold, RuntimeError> {
+    /// those that are ahead of the log are folded anew; `progress` is told how many records were folded, and of how many. None where it
+    /// breaks the work off, which the next opening goes on with.
+    pub fn open(
+        store: &Store,
+        layout: &Arc<Layout>,
+        path: &Path,
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Option<Fold>, RuntimeError> {
         let anew = |path: &Path| {
             // What is not there needs no removing; what cannot be removed is told by the opening.
             let _ = std::fs::remove_dir_all(path);
@@ -93,8 +100,11 @@ impl Fold {
             drop(fold);
             fold = Fold::of(anew(path)?, store, layout)?;
         }
-        fold.catch_up(store, &mut progress)?;
-        Ok(fold)
+        if fold.catch_up(store, &mut progress)?.is_break() {
+            fold.tables.flush()?;
+            return Ok(None);
+        }
+        Ok(Some(fold))
     }
 
     fn of(tables: Tables, store: &Store, layout: &Arc<Layout>) -> Result<Fold, RuntimeError> {
@@ -137,7 +147,7 @@ impl Fold {
         &self.tables
     }
 
-    fn catch_up(&mut self, store: &Store, progress: &mut impl FnMut(u64, u64)) -> Result<(), RuntimeError> {
+    fn catch_up(&mut self, store: &Store, progress: &mut impl FnMut(u64, u64) -> ControlFlow<()>) -> Result<ControlFlow<()>, RuntimeError> {
         let layout = Arc::clone(&self.layout);
         let (mut folded, mut of) = (0, 0);
         for (position, partition) in self.positions.iter().zip(&layout.partitions) {
@@ -145,7 +155,10 @@ impl Fold {
                 of += store.end(partition)?.saturating_sub((*position).max(store.start(partition)));
             }
         }
-        progress(folded, of);
+        self.tables.change(|changes| {
+            changes.put(&format_key(), &FORMAT);
+            Ok(())
+        })?;
         for at in 0..self.positions.len() {
             let Some(mut position) = self.positions[at] else { continue };
             let partition = &layout.partitions[at];
@@ -153,6 +166,9 @@ impl Fold {
             let mut records = store.read(partition, position);
             let mut is_read = false;
             while !is_read {
+                if progress(folded, of).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
                 self.change(|folding| {
                     for _ in 0..CATCH_UP_RECORDS {
                         let Some((offset, frame)) = records.next()? else {
@@ -164,13 +180,9 @@ impl Fold {
                     }
                     Ok(())
                 })?;
-                progress(folded, of);
             }
         }
-        self.tables.change(|changes| {
-            changes.put(&format_key(), &FORMAT);
-            Ok(())
-        })
+        Ok(progress(folded, of))
     }
 
     /// Folds what was committed.

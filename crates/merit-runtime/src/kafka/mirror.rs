@@ -17,6 +17,7 @@ use crate::layout::Layout;
 use crate::processed::{Processed, Span};
 use crate::store::{Commit, Mirrored, Store};
 use crate::{RuntimeError, archive};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +39,9 @@ pub type MetaRows = Vec<(String, Vec<u8>)>;
 
 /// Takes what was copied: batches, and the rows that belong to the log up to there.
 type Write<'w> = &'w mut dyn FnMut(Batches, MetaRows) -> Result<(), RuntimeError>;
+
+/// Is told how many offsets were passed, and of how many, and says whether to go on.
+type Progress<'p> = &'p mut dyn FnMut(u64, u64) -> ControlFlow<()>;
 
 /// A cluster's log on its way somewhere.
 pub(super) struct Source {
@@ -70,18 +74,21 @@ impl Source {
         })
     }
 
-    /// Copies all that the log holds as it is called. `progress` is told how many offsets were passed, and of how many.
-    pub(super) fn catch_up(&mut self, write: Write<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(), RuntimeError> {
+    /// Copies all that the log holds as it is called, or less where `progress` breaks it off.
+    pub(super) fn catch_up(&mut self, write: Write<'_>, progress: Progress<'_>) -> Result<ControlFlow<()>, RuntimeError> {
         self.go_on();
         // Asked for before the ends: what these inputs led to lies before them.
         let from = self.group.processed(&self.inputs)?;
         for partitions in self.layout.in_order_of_proof() {
-            self.read_on(&partitions, write, progress)?;
+            if self.read_on(&partitions, write, progress)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
         // Asked for behind them: whatever an output before them comes of is decided, and counted.
         let to = self.group.processed(&self.inputs)?;
         self.processed = Processed(from.into_iter().zip(to).map(|(from, to)| Span { from, to }).collect());
-        self.write(write)
+        self.write(write)?;
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The copy is at no end from here: it is cut where nobody knows.
@@ -90,7 +97,7 @@ impl Source {
     }
 
     /// Reads partitions to the ends that they have now.
-    fn read_on(&mut self, partitions: &[usize], write: Write<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(), RuntimeError> {
+    fn read_on(&mut self, partitions: &[usize], write: Write<'_>, progress: Progress<'_>) -> Result<ControlFlow<()>, RuntimeError> {
         let end = |at: &usize| Ok((*at, patiently(|| self.reader.end(*at))?));
         let ends = partitions.iter().map(end).collect::<Result<Vec<(usize, u64)>, ClusterError>>()?;
         if let Some((at, end)) = ends.iter().find(|(at, end)| *end < self.gathered.next(*at)) {
@@ -99,26 +106,28 @@ impl Source {
         let left = |gathered: &Gathered| ends.iter().map(|(at, end)| end.saturating_sub(gathered.next(*at))).sum::<u64>();
         let of = left(&self.gathered);
         let mut moved = Instant::now();
-        progress(0, of);
-        while left(&self.gathered) > 0 {
+        loop {
             let before = left(&self.gathered);
+            if progress(of - before, of).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            if before == 0 {
+                return Ok(ControlFlow::Continue(()));
+            }
             for (at, end) in &ends {
                 self.read_towards(*at, *end)?;
                 if self.gathered.bytes >= COMMIT_BYTES {
                     self.write(write)?;
                 }
             }
-            let now = left(&self.gathered);
-            if now < before {
+            if left(&self.gathered) < before {
                 moved = Instant::now();
-                progress(of - now, of);
             } else if moved.elapsed() > STALL {
                 return Err(self.stalled(&ends).into());
             } else {
                 std::thread::sleep(IDLE);
             }
         }
-        Ok(())
     }
 
     fn read_towards(&mut self, at: usize, end: u64) -> Result<(), ClusterError> {
@@ -197,7 +206,8 @@ pub fn reach(cluster: &Cluster, topics: &Arc<Topics>) -> Result<(), RuntimeError
     Ok((0..topics.logs()).try_for_each(|at| patiently(|| reader.end(at)).map(drop))?)
 }
 
-/// Copies the log of a cluster, as it is now, into a file that is not there yet. `progress` is told how many offsets were passed, and of how many.
+/// Copies the log of a cluster, as it is now, into a file that is not there yet. `progress` is told how many offsets were passed, and
+/// of how many.
 pub fn export(
     cluster: &Cluster,
     layout: &Arc<Layout>,
@@ -213,7 +223,8 @@ pub fn export(
             ends = rows;
             writer.batches(&batches, &layout.partitions)
         };
-        source.catch_up(&mut write, &mut progress)?;
+        // It is never broken off.
+        let _ = source.catch_up(&mut write, &mut |done, of| ControlFlow::Continue(progress(done, of)))?;
         writer.mirrored(&of, layout, ends)
     })
 }
@@ -234,8 +245,9 @@ impl Mirror {
         Ok(Mirror { source, store: Arc::clone(store) })
     }
 
-    /// Copies all that the log holds as it is called. `progress` is told how many offsets were passed, and of how many.
-    pub fn catch_up(&mut self, mut progress: impl FnMut(u64, u64)) -> Result<(), RuntimeError> {
+    /// Copies all that the log holds as it is called. `progress` is told how many offsets were passed, and of how many; where it breaks
+    /// the work off, the directory holds less.
+    pub fn catch_up(&mut self, mut progress: impl FnMut(u64, u64) -> ControlFlow<()>) -> Result<ControlFlow<()>, RuntimeError> {
         let Mirror { source, store } = self;
         let layout = Arc::clone(&source.layout);
         let mut write = |batches, meta| store.commit(&mut Commit { batches, meta, ..Commit::default() }, &layout.partitions);

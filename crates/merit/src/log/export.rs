@@ -12,6 +12,7 @@ use merit_runtime::layout::Layout;
 use merit_runtime::store::{Store, Sync};
 use merit_topology::Topology;
 use serde_json::json;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,7 +56,8 @@ fn into_directory(deployed: &Deployed, topology: &Topology, place: &Place, out: 
     let store = Arc::new(Store::open(&place.data_dir, Sync::Disk)?);
     let topics = deployed.topics_with_schemas(topology, Some(&place.data_dir))?;
     let mut mirror = Mirror::open(cluster, layout, &topics, &store)?;
-    mirror.catch_up(|done, of| out.progress(&format!("{done} of {of} offsets copied")))?;
+    // It is never broken off.
+    let _ = mirror.catch_up(|done, of| ControlFlow::Continue(out.progress(&format!("{done} of {of} offsets copied"))))?;
     drop(mirror);
     out.progress("");
     tell(&store, layout, &place.data_dir, out)

@@ -1,6 +1,6 @@
 //! `merit run --kafka`: one of the copies that share the work on a cluster.
 
-use super::services::{Addresses, Services};
+use super::services::{Addresses, EndSignal, Services};
 use super::{Behind, Follower, Pipeline, Run};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -21,6 +21,7 @@ use merit_runtime::layout::Layout;
 use merit_runtime::store::{Store, Sync};
 use merit_runtime::{LOGIC_VERSION, RuntimeError, key};
 use merit_topology::Topology;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -72,13 +73,15 @@ impl Run {
         let (owns_ledger, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let ready = self.headless.then(|| Arc::clone(&health));
         let told = Told { layout: Arc::clone(&layout), owns_ledger: Arc::clone(&owns_ledger), ready };
+        // From here on a copy that ends hands its tasks over.
+        let end_signal = services.listen_to_signals()?;
         let end = Arc::clone(&gone);
         let worker = Worker::start(parts, move |event| told.tell(event), move || end.store(true, Relaxed))?;
         let parts = live::Parts { cluster, layout: Arc::clone(&layout), topics, owns_ledger, gone };
         match log {
-            Log::Heard(listener) => serve_nobody(worker, parts, *listener, services, health, out)?,
+            Log::Heard(listener) => serve_nobody(worker, parts, *listener, services, end_signal, health, out)?,
             Log::Mirrored(mirror) => {
-                let behind = Behind { directory: &self.place.data_dir, store, layout, addresses, services, health, metrics };
+                let behind = Behind { directory: &self.place.data_dir, store, layout, addresses, services, end_signal, health, metrics };
                 serve(worker, parts, *mirror, behind, out)?;
             }
         }
@@ -98,17 +101,22 @@ enum Log {
 /// Brings the mirror up to the log, and serves until the end.
 fn serve(worker: Worker, parts: live::Parts, mut mirror: Mirror, behind: Behind<'_>, out: &mut Output) -> Result<(), Failure> {
     let (began, mut offsets) = (Instant::now(), 0);
-    mirror.catch_up(|done, of| {
+    let caught_up = mirror.catch_up(|done, of| {
         offsets = of;
         out.progress(&format!("log: {done} of {of} offsets copied"));
+        if parts.gone.load(Relaxed) { ControlFlow::Break(()) } else { behind.end_signal.go_on() }
     })?;
     out.progress("");
+    if caught_up.is_break() {
+        return Ok(worker.stop()?);
+    }
     info!(offsets, seconds = began.elapsed().as_secs_f64(), "the copy of the log is up to it");
+    let Some(fold) = behind.fold(out)? else { return Ok(worker.stop()?) };
     let begin = |follower: Follower, copy: &str| {
         let live = Live::start(parts, mirror, copy.to_owned(), follower, undelivered)?;
         Ok(Pipeline { inbox: live.inbox(), stop: Box::new(move || end(live, worker)) })
     };
-    behind.serve(begin, out)
+    behind.serve(fold, begin, out)
 }
 
 /// Stands by until the end.
@@ -117,6 +125,7 @@ fn serve_nobody(
     parts: live::Parts,
     listener: Listener,
     services: Services,
+    end_signal: EndSignal,
     health: Arc<Health>,
     out: &mut Output,
 ) -> Result<(), Failure> {
@@ -128,11 +137,7 @@ fn serve_nobody(
         let _ = ended.send(());
     };
     let live = Live::headless(parts, listener, ended, undelivered)?;
-    let stood_by = services.open_none().and_then(|open| {
-        services.announce(&open, out)?;
-        services.serve(open, end_heard);
-        Ok(())
-    });
+    let stood_by = services.announce(&[], out).map(|()| services.serve(Vec::new(), end_signal, end_heard));
     health.enter(Phase::Ending);
     let stopped = end(live, worker);
     services.close();

@@ -21,7 +21,7 @@ use merit_runtime::layout::Layout;
 use merit_runtime::live::{Inbox, Live, now};
 use merit_runtime::store::Store;
 use merit_runtime::{Engine, LOGIC_VERSION, Options, RuntimeError};
-use services::{Addresses, Services};
+use services::{Addresses, EndSignal, Services};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -67,15 +67,25 @@ impl Run {
         start_pools(&mut engine)?;
         policy::put_in_force(&mut engine, &policy)?;
         let (store, layout) = (engine.store().clone(), Arc::clone(engine.layout()));
+        let end_signal = services.listen_to_signals()?;
+        let behind = Behind { directory: &self.place.data_dir, store, layout, addresses, services, end_signal, health, metrics };
+        let Some(fold) = behind.fold(out)? else {
+            engine.close(Vec::new())?;
+            return stopped(out);
+        };
         let begin = |follower: Follower, _: &str| {
             let live = Live::start(engine, follower)?;
             Ok(Pipeline { inbox: live.inbox(), stop: Box::new(move || live.stop().map(drop)) })
         };
-        let behind = Behind { directory: &self.place.data_dir, store, layout, addresses, services, health, metrics };
-        behind.serve(begin, out)?;
-        info!("everything taken is on disk");
-        out.line(if out.json { r#"{"stopped":true}"# } else { "stopped: everything taken is on disk" })
+        behind.serve(fold, begin, out)?;
+        stopped(out)
     }
+}
+
+/// Says that it ended as it was asked to.
+fn stopped(out: &mut Output) -> Result<(), Failure> {
+    info!("everything taken is on disk");
+    out.line(if out.json { r#"{"stopped":true}"# } else { "stopped: everything taken is on disk" })
 }
 
 /// Takes every commit in order.
@@ -97,23 +107,31 @@ struct Behind<'p> {
     layout: Arc<Layout>,
     addresses: Addresses,
     services: Services,
+    end_signal: EndSignal,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
 }
 
 impl Behind<'_> {
-    /// Brings the read models up to the log, begins the pipeline with a follower and a name for answers, and serves until the end.
-    fn serve(self, begin: impl FnOnce(Follower, &str) -> Result<Pipeline, Failure>, out: &mut Output) -> Result<(), Failure> {
-        let Behind { directory, store, layout, addresses, services, health, metrics } = self;
-        let tables = directory.join("read-models");
+    /// Brings the read models up to the log; none where it was told to end meanwhile.
+    fn fold(&self, out: &mut Output) -> Result<Option<Fold>, Failure> {
         let (began, mut folded) = (Instant::now(), 0);
-        let fold = Fold::open(&store, &layout, &tables, |done, of| {
+        let fold = Fold::open(&self.store, &self.layout, &self.directory.join("read-models"), |done, of| {
             folded = of;
-            health.enter(Phase::Folding { done, of });
+            self.health.enter(Phase::Folding { done, of });
             out.progress(&format!("read models: {done} of {of} records folded"));
+            self.end_signal.go_on()
         })?;
         out.progress("");
-        info!(records = folded, seconds = began.elapsed().as_secs_f64(), "read models are up to the log");
+        if fold.is_some() {
+            info!(records = folded, seconds = began.elapsed().as_secs_f64(), "read models are up to the log");
+        }
+        Ok(fold)
+    }
+
+    /// Begins the pipeline with a follower and a name for answers, and serves until the end.
+    fn serve(self, fold: Fold, begin: impl FnOnce(Follower, &str) -> Result<Pipeline, Failure>, out: &mut Output) -> Result<(), Failure> {
+        let Behind { store, layout, addresses, services, end_signal, health, metrics, .. } = self;
         let copy = format!("{}-{:x}", std::process::id(), now().0);
         let calls = Arc::new(Calls::new(copy.clone()));
         let (tables, ids) = (Arc::clone(fold.tables()), Arc::clone(fold.ids()));
@@ -151,7 +169,7 @@ impl Behind<'_> {
         let folder = Folder { fold, tally, calls, health: Arc::clone(&health) }.start(committed, ended)?;
         let served = services.open(app, &addresses).and_then(|open| {
             services.announce(&open, out)?;
-            services.serve(open, end);
+            services.serve(open, end_signal, end);
             Ok(())
         });
         health.enter(Phase::Ending);

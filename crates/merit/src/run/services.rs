@@ -12,10 +12,11 @@ use merit_gateway::ops::{Ops, operations};
 use merit_gateway::{DoorError, Limits, Service, bind, raise_file_limit, serve};
 use std::error::Error;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
@@ -71,16 +72,18 @@ pub(super) struct Services {
     operations: Door,
 }
 
-/// The services that have the pipeline behind them.
-pub(super) struct Open {
-    doors: Vec<Door>,
-    /// Heard from before anybody is told the addresses: who stops Merit by a signal then stops it cleanly.
-    terminate: Signal,
-    interrupt: Signal,
+/// The signal that tells Merit to end, once it came.
+pub(super) struct EndSignal(watch::Receiver<Option<&'static str>>);
+
+impl EndSignal {
+    /// Whether to go on with what takes long.
+    pub(super) fn go_on(&self) -> ControlFlow<()> {
+        if self.0.borrow().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
 }
 
 /// A listener that serves until it is told to close.
-struct Door {
+pub(super) struct Door {
     name: &'static str,
     address: SocketAddr,
     close: watch::Sender<bool>,
@@ -103,9 +106,26 @@ impl Services {
         Ok(Services { runtime, health, metrics, refusals, operations })
     }
 
+    /// Listens to signals from here on: until then one ends the process by itself.
+    pub(super) fn listen_to_signals(&self) -> Result<EndSignal, Failure> {
+        let deaf = |error: std::io::Error| Failure::new(code::LISTEN, "could not listen to signals").because(error.to_string());
+        let _entered = self.runtime.enter();
+        let mut terminate = signal(SignalKind::terminate()).map_err(deaf)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(deaf)?;
+        let (tell, told) = watch::channel(None);
+        self.runtime.spawn(async move {
+            let signal = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            info!(signal, "told to end");
+            tell.send_replace(Some(signal));
+        });
+        Ok(EndSignal(told))
+    }
+
     /// Opens the doors of evaluation and allocation.
-    pub(super) fn open(&self, app: App, addresses: &Addresses) -> Result<Open, Failure> {
-        let open_none = self.open_none()?;
+    pub(super) fn open(&self, app: App, addresses: &Addresses) -> Result<Vec<Door>, Failure> {
         let app = Arc::new(app);
         let service = |about, operations| Service::new(Arc::clone(&app), about, operations, Limits::default());
         let doors = [
@@ -115,20 +135,12 @@ impl Services {
         let open = |(name, address, service)| open(&self.runtime, &self.metrics, &self.refusals, name, address, service);
         let doors = doors.into_iter().map(open).collect::<Result<Vec<Door>, Failure>>()?;
         self.health.enter(Phase::Ready);
-        Ok(Open { doors, ..open_none })
-    }
-
-    /// Opens none of them.
-    pub(super) fn open_none(&self) -> Result<Open, Failure> {
-        let deaf = |error: std::io::Error| Failure::new(code::LISTEN, "could not listen to signals").because(error.to_string());
-        let _entered = self.runtime.enter();
-        let (terminate, interrupt) = (signal(SignalKind::terminate()).map_err(deaf)?, signal(SignalKind::interrupt()).map_err(deaf)?);
-        Ok(Open { doors: Vec::new(), terminate, interrupt })
+        Ok(doors)
     }
 
     /// Says where they are.
-    pub(super) fn announce(&self, open: &Open, out: &mut Output) -> Result<(), Failure> {
-        let doors = || open.doors.iter().chain([&self.operations]);
+    pub(super) fn announce(&self, opened: &[Door], out: &mut Output) -> Result<(), Failure> {
+        let doors = || opened.iter().chain([&self.operations]);
         if out.json {
             let addresses = doors().map(|door| (door.name.to_owned(), door.address.to_string().into()));
             out.line(serde_json::Value::Object(addresses.collect()).to_string())?;
@@ -142,12 +154,10 @@ impl Services {
     }
 
     /// Serves until a signal comes, or the pipeline ends; then closes every door but that of the operations.
-    pub(super) fn serve(&self, open: Open, ended: oneshot::Receiver<()>) {
-        let Open { doors, mut terminate, mut interrupt } = open;
+    pub(super) fn serve(&self, doors: Vec<Door>, EndSignal(mut told): EndSignal, ended: oneshot::Receiver<()>) {
         self.runtime.block_on(async {
             let why = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
+                Ok(signal) = told.wait_for(Option::is_some) => signal.unwrap_or_default(),
                 _ = ended => "the pipeline stopped",
             };
             self.health.enter(Phase::Ending);
