@@ -224,7 +224,10 @@ pub fn export(
             writer.batches(&batches, &layout.partitions)
         };
         // It is never broken off.
-        let _ = source.catch_up(&mut write, &mut |done, of| ControlFlow::Continue(progress(done, of)))?;
+        let _ = source.catch_up(&mut write, &mut |done, of| {
+            progress(done, of);
+            ControlFlow::Continue(())
+        })?;
         writer.mirrored(&of, layout, ends)
     })
 }

@@ -57,7 +57,10 @@ fn into_directory(deployed: &Deployed, topology: &Topology, place: &Place, out: 
     let topics = deployed.topics_with_schemas(topology, Some(&place.data_dir))?;
     let mut mirror = Mirror::open(cluster, layout, &topics, &store)?;
     // It is never broken off.
-    let _ = mirror.catch_up(|done, of| ControlFlow::Continue(out.progress(&format!("{done} of {of} offsets copied"))))?;
+    let _ = mirror.catch_up(|done, of| {
+        out.progress(&format!("{done} of {of} offsets copied"));
+        ControlFlow::Continue(())
+    })?;
     drop(mirror);
     out.progress("");
     tell(&store, layout, &place.data_dir, out)
