@@ -4,6 +4,7 @@ use merit_tests::directory::{Directory, Profile, example, with_pools};
 use merit_tests::dump::of_topic;
 use merit_tests::process::merit;
 use serde_json::{Value, json};
+use std::process::Command;
 
 fn first(directory: &Directory, topic: &str, kind: &str) -> Value {
     let records = directory.call(["log", "cat", topic]).ok().lines();
@@ -46,6 +47,23 @@ fn ids_are_all_different_and_parents_lead_to_them() {
     for parent in parents {
         assert!(ids.binary_search(&parent).is_ok(), "no record has the id {parent} of a parent");
     }
+}
+
+/// Clients of a cluster end in threads of their own, maybe in the middle of OpenSSL: none of its handlers may run beside them.
+#[test]
+fn a_process_ends_without_the_handlers_of_its_libraries() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let (source, library) = (folder.path().join("dies.c"), folder.path().join("dies.so"));
+    merit_tests::write(&source, "#include <stdlib.h>\n__attribute__((destructor)) static void dies(void) { abort(); }\n");
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(built.expect("a C compiler").success());
+    for (arguments, exit) in [(["topology", "check"], 0), (["topology", "turn"], 2), (["state", "scan"], 2)] {
+        let done = merit(arguments).env("LD_PRELOAD", &library).run();
+        assert_eq!(done.code, Some(exit), "{done:#?}");
+        assert!(!done.out.is_empty() || !done.err.is_empty());
+    }
+    let dies = Command::new("true").env("LD_PRELOAD", &library).status().expect("it is there");
+    assert_eq!(dies.code(), None, "a program that ends as others do dies of it");
 }
 
 #[test]

@@ -110,22 +110,28 @@ fn raw(log: &ClusterLog) -> Dump {
     config.set("bootstrap.servers", log.kafka.bootstrap()).set("group.id", "raw").set("enable.auto.commit", "false");
     config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
     let consumer: BaseConsumer = config.create().expect("a consumer");
-    let mut dump = Dump::new();
+    let mut from = TopicPartitionList::new();
+    let places: Vec<(&str, i32)> = (0..log.topics.logs()).map(|at| log.topics.place(at)).collect();
+    for (topic, partition) in &places {
+        from.add_partition_offset(topic, *partition, Offset::Beginning).expect("an offset");
+    }
+    // All at once: each assignment takes a second.
+    consumer.assign(&from).expect("assigned");
+    let mut dumps = vec![Dump::new(); places.len()];
     let mut intake = Intake::new(&log.layout, &log.topics, &LastError::default());
-    for at in 0..log.topics.logs() {
-        let (topic, partition) = log.topics.place(at);
-        let mut from = TopicPartitionList::new();
-        from.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
-        consumer.assign(&from).expect("assigned");
-        loop {
-            match consumer.poll(Duration::from_secs(60)).expect("an answer") {
-                Ok(message) => dump.extend(entry(&mut intake, at, (topic, partition as u32), &message)),
-                Err(rdkafka::error::KafkaError::PartitionEOF(_)) => break,
-                Err(error) => panic!("{topic}/{partition}: {error}"),
+    let mut ended = 0;
+    while ended < places.len() {
+        match consumer.poll(Duration::from_secs(60)).expect("an answer") {
+            Ok(message) => {
+                let place = (message.topic(), message.partition());
+                let at = places.iter().position(|known| *known == place).expect("it was asked for");
+                dumps[at].extend(entry(&mut intake, at, (place.0, place.1 as u32), &message));
             }
+            Err(rdkafka::error::KafkaError::PartitionEOF(_)) => ended += 1,
+            Err(error) => panic!("{error}"),
         }
     }
-    dump
+    dumps.concat()
 }
 
 fn entry(intake: &mut Intake, at: usize, (topic, partition): (&str, u32), message: &BorrowedMessage<'_>) -> Option<Entry> {

@@ -7,7 +7,6 @@ use merit_runtime::RuntimeError;
 use merit_runtime::kafka::ClusterError;
 use std::error::Error;
 use std::io::Write;
-use std::process::ExitCode;
 
 /// A command that did not do what it was asked to.
 #[derive(Debug)]
@@ -36,7 +35,7 @@ impl Failure {
     }
 
     /// Tells standard error, unless nobody is to be told.
-    pub(crate) fn report(&self, json: bool) -> ExitCode {
+    pub(crate) fn report(&self, json: bool) -> u8 {
         let Code { name, exit, happened, remedy, .. } = *self.code;
         let (detail, hint) = (self.detail.as_deref().unwrap_or(happened), self.hint.as_deref().unwrap_or(remedy));
         if exit != 0 {
@@ -51,7 +50,7 @@ impl Failure {
             // Nobody is left to be told that standard error is closed.
             let _ = written;
         }
-        ExitCode::from(exit)
+        exit
     }
 }
 

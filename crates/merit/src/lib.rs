@@ -29,7 +29,6 @@ use failure::Failure;
 use merit_runtime::{Failpoint, LOGIC_VERSION};
 use output::Output;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::LazyLock;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| format!("{}, logic version {LOGIC_VERSION}", env!("CARGO_PKG_VERSION")));
@@ -110,7 +109,7 @@ enum Command {
 }
 
 /// Runs the command that the process was called with.
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -133,13 +132,13 @@ pub fn main() -> ExitCode {
         Command::Bench(command) => command.run(&mut out),
     });
     match done.and_then(|()| out.finish()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => failure.report(cli.json),
     }
 }
 
 /// A call that clap refuses, or one for help.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error) -> u8 {
     let json = std::env::args_os().any(|argument| argument == "--json");
     let text = error.to_string();
     let (message, detail) = match (error.kind(), text.split_once("\n\n")) {
