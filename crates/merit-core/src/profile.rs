@@ -61,7 +61,8 @@ pub struct ScoreProfile {
     /// Digits that a score is rounded to.
     pub decimals: u32,
     metrics: BTreeMap<String, MetricRule>,
-    weights: BTreeMap<String, BTreeMap<String, Fixed>>,
+    /// By division, window and metric.
+    weights: BTreeMap<String, BTreeMap<String, BTreeMap<String, Fixed>>>,
 }
 
 /// The path of the profile in force, where parameters of it lie.
@@ -98,7 +99,7 @@ impl ScoreProfile {
             (name, rule)
         });
         let metrics: BTreeMap<String, MetricRule> = metrics.collect();
-        let mut weights = BTreeMap::new();
+        let mut weights = BTreeMap::<String, BTreeMap<_, _>>::new();
         for division in settings.children(&format!("{path}.weights")) {
             let division_path = join(&format!("{path}.weights"), &division);
             for window in settings.children(&division_path) {
@@ -113,7 +114,7 @@ impl ScoreProfile {
                     of_window.insert(metric, weight);
                 }
                 problems.append(&mut reader.problems);
-                weights.insert(format!("{division}\n{window}"), of_window);
+                weights.entry(division.clone()).or_default().insert(window, of_window);
             }
         }
         let mut digest = Sha256::new();
@@ -133,11 +134,8 @@ impl ScoreProfile {
     /// The weight of a metric in a division's window.
     #[inline]
     pub fn weight(&self, division: &str, window: &str, metric: &str, rule: &MetricRule) -> Fixed {
-        if self.weights.is_empty() {
-            return rule.weight;
-        }
-        let own = self.weights.get(&format!("{division}\n{window}")).and_then(|weights| weights.get(metric));
-        own.copied().unwrap_or(rule.weight)
+        let own = || self.weights.get(division)?.get(window)?.get(metric);
+        own().copied().unwrap_or(rule.weight)
     }
 
     /// The short digest that records carry.
