@@ -45,7 +45,7 @@ fn long_input() -> String {
 
 /// Small commits, so that there is work for all kills; checkpoints of every cadence.
 fn flags(random: &mut Random) -> Vec<&'static str> {
-    let commit = ["--commit-rows", *random.one(&["10", "23", "50"])];
+    let commit = ["--commit-rows", *random.one(&["1", "3", "7"])];
     let checkpoint = random.one(&[Some("50"), Some("1000"), Some("20000"), None]).map(|inputs| ["--checkpoint-inputs", inputs]);
     commit.into_iter().chain(checkpoint.into_iter().flatten()).collect()
 }
@@ -110,7 +110,7 @@ fn a_hundred_kills_give_equal_topics() {
     undisturbed.import([&input]).ok();
     let started = Instant::now();
     undisturbed.import([&input]).ok(); // nothing is left to import: how long a start takes
-    let longest = started.elapsed() + Duration::from_millis(100);
+    let longest = started.elapsed() + Duration::from_millis(250);
     std::thread::scope(|scope| {
         let (input, undisturbed) = (&input, &undisturbed);
         (0..LIVES).for_each(|life| drop(scope.spawn(move || live(seed + life, input, longest, undisturbed))));
