@@ -98,7 +98,7 @@ fn the_key_is_copied_on_demand_alone() {
     assert!(!one.join("audit.key").exists(), "another key was made for a log that has one");
     merit(&["import", "-"]).with([&one]).with(["--audit-key"]).with([data.join("audit.key")]).ok();
     std::fs::remove_file(data.join("audit.key")).expect("it was made");
-    merit(&["backup", "--with-key"]).with([&data, &directory.file("none")]).run().refused(1, "audit_key");
+    merit(&["backup", "--with-key"]).with([&data, &directory.file("none")]).run().refused(1, "audit_key_missing");
     assert!(!directory.file("none").exists() && !directory.file("none.partial").exists());
 }
 

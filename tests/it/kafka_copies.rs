@@ -204,6 +204,10 @@ fn what_cannot_work_is_refused_at_the_start() {
     let application = Application::of(kafka.bootstrap(), Directory::with_topology(directory.topology.clone()));
     application.run("a").run().refused(1, "cluster_differs");
     application.apply().ok();
+    let (key, elsewhere) = (application.directory.key(), directory.file("elsewhere.key"));
+    std::fs::rename(&key, &elsewhere).expect("the key of the log");
+    application.run("a").run().refused(1, "audit_key_missing");
+    std::fs::rename(&elsewhere, &key).expect("the key of the log");
     let text = std::fs::read_to_string(&directory.topology).expect("a topology").replace("grace = \"10m\"", "grace = \"11m\"");
     let other = directory.file("other.toml");
     merit_tests::write(&other, text);

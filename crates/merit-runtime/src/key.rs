@@ -10,7 +10,7 @@ use std::path::Path;
 /// Reads the key of a file, or makes one there that only its owner can read.
 pub fn read_or_create(path: &Path) -> Result<[u8; 32], RuntimeError> {
     match read(path) {
-        Err(RuntimeError::Key { .. }) if !path.exists() => create(path),
+        Err(RuntimeError::KeyMissing { .. }) => create(path),
         other => other,
     }
 }
@@ -18,7 +18,10 @@ pub fn read_or_create(path: &Path) -> Result<[u8; 32], RuntimeError> {
 /// Reads the key of a file: 64 hexadecimal digits, readable by its owner alone.
 pub fn read(path: &Path) -> Result<[u8; 32], RuntimeError> {
     let failed = |cause: String| RuntimeError::Key { path: path.into(), cause };
-    let metadata = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => RuntimeError::KeyMissing { path: path.into() },
+        _ => failed(error.to_string()),
+    })?;
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(failed("others than its owner may read or write it".into()));
     }

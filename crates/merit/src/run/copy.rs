@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread::ScopedJoinHandle;
+use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -41,14 +41,18 @@ impl Run {
         let services = Services::start(&health, &metrics, &addresses)?;
         let Deployed { cluster, layout, topics } = &deployed;
         let signer = Signer::new(&topology.key_name, &key::read(&session::key_path(&self.place, self.audit_key.as_ref()))?);
-        let (checked, found, store) = std::thread::scope(|scope| {
-            let found = scope.spawn(|| found(cluster, topics, layout));
-            let store = scope.spawn(|| Store::open(&self.place.data_dir, Sync::System));
-            (admin::check(cluster, topics, topology), joined(found), joined(store))
-        });
-        // What comes first is the reason of what follows.
+        let found = {
+            let (cluster, topics, layout) = (cluster.clone(), Arc::clone(topics), Arc::clone(layout));
+            std::thread::spawn(move || found(&cluster, &topics, &layout))
+        };
+        let directory = self.place.data_dir.clone();
+        let store = std::thread::spawn(move || Store::open(&directory, Sync::System));
+        let checked = admin::check(cluster, topics, topology);
+        let store = joined(store);
+        // What comes first is the reason of what follows, which then is not waited for: a topic that is missing may be on its way to
+        // the brokers for all that its reader knows.
         checked?;
-        let in_force = in_force(found?, cluster, topics, layout, topology, &signer)?;
+        let in_force = in_force(joined(found)?, cluster, topics, layout, topology, &signer)?;
         let store = Arc::new(store?);
         let topics = deployed.topics_with_schemas(topology, Some(&self.place.data_dir))?;
         let Deployed { cluster, layout, .. } = deployed;
@@ -156,7 +160,7 @@ fn undelivered(error: ClusterError) {
     warn!(error = error.to_string(), "commands did not arrive");
 }
 
-fn joined<R>(thread: ScopedJoinHandle<'_, R>) -> R {
+fn joined<R>(thread: JoinHandle<R>) -> R {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
