@@ -160,10 +160,13 @@ impl<S: StoreName> Row for Recent<S> {
             let row = RingRow::decode(bytes)?;
             (self.entered, self.capacity) = (row.entered, usize::try_from(row.capacity).ok()?);
         } else {
-            let start = (part as usize - 1) * CHUNK;
-            let places = List::<Known>::decode(bytes)?;
-            self.ring.resize(self.ring.len().max(start + places.len()), Known { id: [0; 16], content: [0; 8], offset: 0 });
-            self.ring[start..].iter_mut().zip(places.iter()).for_each(|(place, known)| *place = known);
+            let mut places = (part as usize - 1) * CHUNK..;
+            datum::each_item(bytes, |known: Known| {
+                let place = places.next()?;
+                self.ring.resize(self.ring.len().max(place + 1), known);
+                self.ring[place] = known;
+                Some(())
+            })?;
         }
         Some(())
     }
