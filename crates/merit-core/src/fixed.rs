@@ -61,6 +61,16 @@ impl Fixed {
         Fixed(clamp_to_i64(divide_rounded(numerator * 1_000_000, denominator)))
     }
 
+    /// `self * factor / divisor`, rounded half away from zero to 1e-6. The divisor is positive.
+    #[inline]
+    pub fn scaled(self, factor: i64, divisor: i64) -> Fixed {
+        // Many times as fast as 128 bits.
+        match self.0.checked_mul(factor) {
+            Some(product) => Fixed(divide_rounded_i64(product, divisor)),
+            None => Fixed(clamp_to_i64(divide_rounded(i128::from(self.0) * i128::from(factor), divisor.into()))),
+        }
+    }
+
     /// Rounds half away from zero to `decimals` digits (0 to 6).
     #[inline]
     pub fn round_to(self, decimals: u32) -> Fixed {
@@ -99,11 +109,12 @@ pub fn divide_rounded(numerator: i128, denominator: i128) -> i128 {
     quotient + if remainder >= denominator - remainder { numerator.signum() } else { 0 }
 }
 
+/// Half of the denominator more, divided and rounded down, by magnitude: that is half away from zero, and fits 64 bits.
 #[inline]
 fn divide_rounded_i64(numerator: i64, denominator: i64) -> i64 {
-    let quotient = numerator / denominator;
-    let remainder = (numerator % denominator).abs();
-    quotient + if remainder >= denominator - remainder { numerator.signum() } else { 0 }
+    let denominator = denominator.unsigned_abs();
+    let magnitude = (numerator.unsigned_abs() + denominator / 2) / denominator;
+    if numerator < 0 { 0_i64.wrapping_sub_unsigned(magnitude) } else { magnitude as i64 }
 }
 
 #[inline]

@@ -45,9 +45,20 @@ impl MetricRule {
     /// Mean of `count` values that sum to `sum`, mapped to 0..=1 and rounded half away from zero to 1e-6. `count` is not 0.
     #[inline]
     pub fn mean(&self, sum: i128, count: u64) -> Fixed {
-        let count = i128::from(count);
-        let above = if self.invert { count * i128::from(self.to.0) - sum } else { sum - count * i128::from(self.from.0) };
-        Fixed::ratio(above, count * i128::from(self.to.0 - self.from.0))
+        self.narrow_mean(sum, count).unwrap_or_else(|| {
+            let count = i128::from(count);
+            let above = if self.invert { count * i128::from(self.to.0) - sum } else { sum - count * i128::from(self.from.0) };
+            Fixed::ratio(above, count * i128::from(self.to.0 - self.from.0))
+        })
+    }
+
+    /// The same where 64 bits are enough: many times as fast as 128.
+    #[inline]
+    fn narrow_mean(&self, sum: i128, count: u64) -> Option<Fixed> {
+        let (sum, count) = (i64::try_from(sum).ok()?, i64::try_from(count).ok()?);
+        let bound = count.checked_mul(if self.invert { self.to.0 } else { self.from.0 })?;
+        let above = if self.invert { bound.checked_sub(sum)? } else { sum.checked_sub(bound)? };
+        Some(Fixed(above).scaled(Fixed::ONE.0, count.checked_mul(self.to.0 - self.from.0)?))
     }
 }
 

@@ -330,7 +330,9 @@ impl Store {
         let path = self.path.join(CHECKPOINT_FILE);
         // What a crash left may be a second name of a table that the store has: it loses its name, not its bytes.
         let _ = std::fs::remove_file(&path);
-        let options = state_options();
+        let mut options = state_options();
+        // A merge compresses: much of what is laid is soon laid over again.
+        options.set_compression_type(DBCompressionType::None);
         let mut table = SstFileWriter::create(&options);
         let written = table.open(&path).and_then(|()| {
             rows.try_for_each(|(key, row)| if row.is_empty() { table.delete(key) } else { table.put(key, row) })?;

@@ -3,7 +3,6 @@
 use crate::panes::MAX_METRICS;
 use crate::state::{Counts, MetricTotal, Totals, WINDOWS, Windows};
 use alloc::boxed::Box;
-use merit_core::fixed::divide_rounded;
 use merit_core::profile::{MetricRule, ScoreProfile, confidence};
 use merit_core::record::{Component, WindowScore};
 use merit_core::{Duration, EventTime, Fixed, List};
@@ -105,7 +104,7 @@ pub fn components(totals: &[MetricTotal], weighted: impl Fn(usize) -> Weighted, 
     }
     let mut score = 0;
     for Component { value, contribution } in parts.iter_mut().flatten() {
-        *contribution = Fixed(divide_rounded(i128::from(value.0) * i128::from(contribution.0), i128::from(present)) as i64);
+        *contribution = value.scaled(contribution.0, present);
         score += contribution.0;
     }
     Fixed(score)
@@ -118,15 +117,21 @@ pub fn standard_error(totals: &Totals) -> Option<Fixed> {
     if totals.n < 2 {
         return None;
     }
-    let n = u128::from(totals.n);
-    let spread = (n * totals.squares).saturating_sub(totals.observations.unsigned_abs().pow(2));
-    let divisor = n * n * (n - 1);
-    let variance_of_mean = match (u64::try_from(spread), u64::try_from(divisor)) {
-        (Ok(spread), Ok(divisor)) => spread / divisor, // many times as fast as 128 bits
-        _ => u64::try_from(spread / divisor).unwrap_or(u64::MAX),
-    };
-    let root = variance_of_mean.isqrt();
-    Some(Fixed(root as i64))
+    let variance_of_mean = narrow_variance_of_mean(totals).unwrap_or_else(|| {
+        let n = u128::from(totals.n);
+        let spread = (n * totals.squares).saturating_sub(totals.observations.unsigned_abs().pow(2));
+        u64::try_from(spread / (n * n * (n - 1))).unwrap_or(u64::MAX)
+    });
+    Some(Fixed(variance_of_mean.isqrt() as i64))
+}
+
+/// The same where 64 bits are enough: many times as fast as 128.
+#[inline]
+fn narrow_variance_of_mean(totals: &Totals) -> Option<u64> {
+    let (n, squares) = (totals.n, u64::try_from(totals.squares).ok()?);
+    let sum = u64::try_from(totals.observations.unsigned_abs()).ok()?;
+    let spread = n.checked_mul(squares)?.saturating_sub(sum.checked_mul(sum)?);
+    Some(spread / n.checked_mul(n)?.checked_mul(n - 1)?)
 }
 
 /// The watermark to announce, where it is time to: at a Tick, and when it is in a new minute and 64 reports were scored, or an
