@@ -12,6 +12,7 @@ pub mod code;
 pub mod datum;
 pub mod fixed;
 pub mod id;
+mod index;
 pub mod key;
 pub mod prefetch;
 pub mod processor;

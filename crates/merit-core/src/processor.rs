@@ -23,8 +23,8 @@ pub struct Head<'a> {
     pub offset: u64,
     /// How often what led here was fed back.
     pub hops: u8,
-    /// XXH3-64 of an input record's encoding; 0 within a sub-topology.
-    pub digest: u64,
+    /// What a report is known by, where it is an input.
+    pub sent: Option<&'a Sent>,
     /// What travels beside it.
     pub headers: Option<&'a Headers<'a>>,
 }
@@ -32,6 +32,15 @@ pub struct Head<'a> {
 impl Head<'_> {
     /// Stream number of records that no processor wrote.
     pub const OUTSIDE: u16 = u16::MAX;
+}
+
+/// What a report is known by when it comes again, or another under its id.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// Of its id; none where it has none.
+    pub id: Option<[u8; 16]>,
+    /// XXH3-64 of its encoding.
+    pub content: u64,
 }
 
 /// A record on its way through a sub-topology.
@@ -136,9 +145,11 @@ pub struct Configuration {
     pub epoch: u64,
 }
 
-/// What of a key's state is asked for: what a value points to is known once it is there.
+/// What of a key's state is asked for: where the next of them lies is known once the one before is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
+    /// Where the key is looked for.
+    Index,
     /// The value itself.
     Value,
     /// What it points to.
@@ -166,8 +177,8 @@ pub trait Processor: Default + Send {
     /// Shows its stores, always the same in the same order.
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store));
 
-    /// Asks memory for what a report of that key will touch, some records ahead. No effect but on time.
-    fn warm(&self, _key: &Key<'_>, _depth: Depth) {}
+    /// Asks memory for what an input of that key will touch, some records ahead. No effect but on time.
+    fn warm(&self, _key: &Key<'_>, _sent: Option<&Sent>, _depth: Depth) {}
 }
 
 /// A [`Processor`] whose ports are checked at run time, so that different ones stand in one chain.
@@ -187,7 +198,7 @@ pub trait DynProcessor: Send {
     /// See [`Processor::stores`].
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store));
     /// See [`Processor::warm`].
-    fn warm(&self, key: &Key<'_>, depth: Depth);
+    fn warm(&self, key: &Key<'_>, sent: Option<&Sent>, depth: Depth);
 }
 
 impl<P: Processor> DynProcessor for P {
@@ -216,8 +227,8 @@ impl<P: Processor> DynProcessor for P {
     fn stores(&mut self, visit: &mut dyn FnMut(&mut dyn Store)) {
         Processor::stores(self, visit);
     }
-    fn warm(&self, key: &Key<'_>, depth: Depth) {
-        Processor::warm(self, key, depth);
+    fn warm(&self, key: &Key<'_>, sent: Option<&Sent>, depth: Depth) {
+        Processor::warm(self, key, sent, depth);
     }
 }
 

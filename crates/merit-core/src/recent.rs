@@ -1,11 +1,10 @@
 //! The last inputs of a partition by id, so that one that comes again is known.
 
-mod index;
-
+use crate::index::Index;
 use crate::{Datum, List, Row, Shape, datum, prefetch};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
-use index::Index;
+use sha2::{Digest as _, Sha256};
 
 /// Places in one row; a ring has a multiple of them.
 pub const CHUNK: usize = 4_096;
@@ -51,6 +50,14 @@ impl<S> Default for Recent<S> {
     }
 }
 
+/// What a ring keeps of an id.
+pub fn id_digest(id: &str) -> [u8; 16] {
+    let hash: [u8; 32] = Sha256::digest(id).into();
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hash[..16]);
+    digest
+}
+
 fn hash_of(id: &[u8; 16]) -> u64 {
     id.iter().take(8).fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
@@ -93,7 +100,8 @@ impl<S> Recent<S> {
     }
 
     fn rebuild(&mut self) {
-        self.index = Index::new(self.ring.iter().map(|known| hash_of(&known.id)));
+        let of = self.ring.iter().enumerate().map(|(at, known)| (hash_of(&known.id), at));
+        self.index = Index::new(self.ring.len(), of);
     }
 
     /// Keeps the newest `capacity` inputs from here on; their places are others then.

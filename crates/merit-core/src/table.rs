@@ -1,6 +1,7 @@
 //! What a processor remembers: one value a key, decoded in memory, written out when a checkpoint asks, left on disk while it is
 //! not needed.
 
+use crate::index::Index;
 use crate::processor::{Depth, DynProcessor};
 use crate::{Fault, Key, Shape, prefetch};
 use alloc::boxed::Box;
@@ -9,7 +10,6 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use hashbrown::HashTable;
 
 /// A value that is stored as a few coarse rows, and knows which of them changed.
 pub trait Row: Default {
@@ -205,23 +205,9 @@ struct Entry<V> {
     value: V,
 }
 
-/// Where an entry is. With half of its hash most others are told from it without a look at them.
-#[derive(Clone, Copy)]
-struct Place {
-    at: u32,
-    tag: u32,
-}
-
-impl Place {
-    #[inline]
-    fn tag(hash: u64) -> u32 {
-        (hash >> 16) as u32
-    }
-}
-
 impl<V: Row> Entry<V> {
     /// Bytes of an entry with nothing outside of it, its place in the index included.
-    const SIZE: usize = size_of::<Self>() + size_of::<Place>() + 1;
+    const SIZE: usize = size_of::<Self>() + Index::PLACE;
 
     fn new(key: &Key<'_>) -> Self {
         let name = Name::new(key.name);
@@ -240,7 +226,7 @@ const AHEAD: usize = 4;
 
 /// One value a key.
 pub struct Table<V: Row> {
-    index: HashTable<Place>,
+    index: Index,
     entries: Vec<Entry<V>>,
     dirty: Vec<u32>,
     /// Free places.
@@ -256,7 +242,7 @@ pub struct Table<V: Row> {
 impl<V: Row> Default for Table<V> {
     fn default() -> Self {
         Table {
-            index: HashTable::new(),
+            index: Index::default(),
             entries: Vec::new(),
             dirty: Vec::new(),
             vacant: Vec::new(),
@@ -282,11 +268,11 @@ impl<V: Row> Table<V> {
             Some(at) => at,
             None => self.insert(Entry::new(key)),
         };
-        let entry = &mut self.entries[at as usize];
+        let entry = &mut self.entries[at];
         entry.used = true;
         if !entry.dirty {
             entry.dirty = true;
-            self.dirty.push(at);
+            self.dirty.push(at as u32);
         }
         Ok((&mut entry.value, &mut self.shared))
     }
@@ -295,20 +281,19 @@ impl<V: Row> Table<V> {
     #[inline]
     pub fn read(&mut self, key: &Key<'_>) -> Result<Option<&V>, Fault> {
         let Some(at) = self.locate(key)? else { return Ok(None) };
-        let entry = &mut self.entries[at as usize];
+        let entry = &mut self.entries[at];
         entry.used = true;
         Ok(Some(&entry.value))
     }
 
-    /// Asks memory for the value of a key, and then, with [`Depth::Pointed`], for what it points to.
+    /// Asks memory for where a key is looked for, then for its value, then for what that points to.
     #[inline]
     pub fn warm(&self, key: &Key<'_>, depth: Depth) {
-        let tag = Place::tag(key.hash);
-        let Some(place) = self.index.find(key.hash, |place| place.tag == tag) else { return };
-        let entry = &self.entries[place.at as usize];
+        let entry = || self.index.find(key.hash, |_| true).map(|at| &self.entries[at]);
         match depth {
-            Depth::Value => prefetch::value(entry),
-            Depth::Pointed => entry.value.warm(),
+            Depth::Index => self.index.warm(key.hash),
+            Depth::Value => entry().map_or((), prefetch::value),
+            Depth::Pointed => entry().map_or((), |entry| entry.value.warm()),
         }
     }
 
@@ -320,14 +305,12 @@ impl<V: Row> Table<V> {
     }
 
     #[inline]
-    fn find(&self, key: &Key<'_>) -> Option<u32> {
-        let tag = Place::tag(key.hash);
-        let found = self.index.find(key.hash, |place| place.tag == tag && self.entries[place.at as usize].name.is(key.name));
-        found.map(|place| place.at)
+    fn find(&self, key: &Key<'_>) -> Option<usize> {
+        self.index.find(key.hash, |at| self.entries[at].name.is(key.name))
     }
 
     #[inline]
-    fn locate(&mut self, key: &Key<'_>) -> Result<Option<u32>, Fault> {
+    fn locate(&mut self, key: &Key<'_>) -> Result<Option<usize>, Fault> {
         match self.find(key) {
             None if self.cold.is_some() => self.fetch(key),
             found => Ok(found),
@@ -336,7 +319,7 @@ impl<V: Row> Table<V> {
 
     /// Brings a value back to memory, where it has rows.
     #[cold]
-    fn fetch(&mut self, key: &Key<'_>) -> Result<Option<u32>, Fault> {
+    fn fetch(&mut self, key: &Key<'_>) -> Result<Option<usize>, Fault> {
         let mut entry = Entry::<V>::new(key);
         let mut found = false;
         if let Some(cold) = &self.cold {
@@ -365,33 +348,37 @@ impl<V: Row> Table<V> {
         }
     }
 
-    fn insert(&mut self, mut entry: Entry<V>) -> u32 {
+    fn insert(&mut self, mut entry: Entry<V>) -> usize {
         self.bytes += entry.weigh().1;
         let hash = entry.hash;
         let at = match self.vacant.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
-                at
+                at as usize
             }
             None => {
                 self.entries.push(entry);
-                self.entries.len() as u32 - 1
+                self.entries.len() - 1
             }
         };
-        let entries = &self.entries;
-        self.index.insert_unique(hash, Place { at, tag: Place::tag(hash) }, |place| entries[place.at as usize].hash);
+        let kept = self.entries.len() - self.vacant.len();
+        match self.index.has_room(kept) {
+            true => self.index.insert(hash, at),
+            false => {
+                let entries = self.entries.iter().enumerate().filter(|(_, entry)| entry.bytes > 0);
+                self.index = Index::new(kept, entries.map(|(at, entry)| (entry.hash, at)));
+            }
+        }
         at
     }
 
     /// Takes a value out of memory; its place is free for another.
-    fn remove(&mut self, at: u32) {
+    fn remove(&mut self, at: usize) {
         let empty = Entry { bytes: 0, ..Entry::new(&Key { name: "", hash: 0 }) };
-        let removed = core::mem::replace(&mut self.entries[at as usize], empty);
+        let removed = core::mem::replace(&mut self.entries[at], empty);
         self.bytes -= removed.bytes as usize;
-        if let Ok(found) = self.index.find_entry(removed.hash, |found| found.at == at) {
-            found.remove();
-        }
-        self.vacant.push(at);
+        self.index.remove(removed.hash, at);
+        self.vacant.push(at as u32);
     }
 }
 
@@ -466,7 +453,7 @@ impl<V: Row> Store for Table<V> {
             let entry = &mut self.entries[self.hand];
             let used = core::mem::take(&mut entry.used);
             if !used && !entry.dirty && entry.bytes > 0 {
-                self.remove(self.hand as u32);
+                self.remove(self.hand);
             }
         }
         (self.vacant.len() - before) as u64
@@ -607,7 +594,7 @@ mod tests {
         let rows: Arc<dyn Rows> = Arc::new(rows);
         table.evict(all / 10, &rows);
         assert!(table.bytes() <= all / 10, "{} of {all}", table.bytes());
-        assert_eq!(table.find(&Key::new("key-7")).map(|at| table.entries[at as usize].value.0), Some(107));
+        assert_eq!(table.find(&Key::new("key-7")).map(|at| table.entries[at].value.0), Some(107));
         let gone = names.iter().filter(|name| table.find(&Key::new(name)).is_none()).count();
         assert_eq!(gone, table.vacant.len());
         for (at, name) in names.iter().enumerate().filter(|(at, _)| *at != 7) {

@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn texts_are_judged_where_they_come_from_outside_and_amounts_anywhere() {
         let head =
-            |stream| Head { key: Key::new("p"), time: EventTime(0), stream, sequence: 0, offset: 0, hops: 0, digest: 0, headers: None };
+            |stream| Head { key: Key::new("p"), time: EventTime(0), stream, sequence: 0, offset: 0, hops: 0, sent: None, headers: None };
         let good = Preempt { agent_id: "a", pool: "p", delta: 1, reason: "", requested_by: "" };
         for (stream, command, rule) in [
             (Head::OUTSIDE, good, None),

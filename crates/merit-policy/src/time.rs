@@ -52,7 +52,7 @@ mod tests {
             sequence: 0,
             offset: 0,
             hops: 0,
-            digest: 0,
+            sent: None,
             headers: None,
         };
         let mut time = LedgerTime::default();

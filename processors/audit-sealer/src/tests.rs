@@ -92,7 +92,7 @@ impl Bench {
             sequence: 0,
             offset: 0,
             hops: 0,
-            digest: 0,
+            sent: None,
             headers: None,
         };
         let input = <crate::AuditSealerPorts as merit_core::processor::Ports>::accept(payload).expect("an input");

@@ -56,7 +56,7 @@ fn score(promoter: &mut AggregatePromoter, score: i64, tray: &mut Tray) {
         offset: 0,
     };
     let head =
-        Head { key: Key::new(updated.agent_id), time: EventTime(0), stream: 0, sequence: 0, offset: 0, hops: 0, digest: 0, headers: None };
+        Head { key: Key::new(updated.agent_id), time: EventTime(0), stream: 0, sequence: 0, offset: 0, hops: 0, sent: None, headers: None };
     promoter.step(&Record { head, payload: Payload::ScoreUpdated(&updated) }, tray).expect("no fault");
 }
 

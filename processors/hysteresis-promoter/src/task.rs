@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use merit_core::processor::{Configuration, Depth, MAX_HOPS, Ports};
+use merit_core::processor::{Configuration, Depth, MAX_HOPS, Ports, Sent};
 use merit_core::profile::confidence;
 use merit_core::record::{
     Action, AllocationOutcome, Approval, DemotionProposed, EntityAssigned, Evidence, Interval, Outcome, PromotionProposed,
@@ -67,7 +67,7 @@ impl Processor for HysteresisPromoter {
     }
 
     #[inline]
-    fn warm(&self, key: &Key<'_>, depth: Depth) {
+    fn warm(&self, key: &Key<'_>, _: Option<&Sent>, depth: Depth) {
         self.standings.warm(key, depth);
     }
 }
@@ -187,7 +187,7 @@ impl HysteresisPromoter {
             sequence: standing.score.1,
             offset: 0,
             hops: 0,
-            digest: 0,
+            sent: None,
             headers: None,
         });
         let seen = Seen {

@@ -5,7 +5,6 @@ use alloc::string::{String, ToString};
 use merit_core::profile::ScoreProfile;
 use merit_core::record::{EvalReport, Metric};
 use merit_core::{Code, Duration, EventTime, Fixed, Payload, codes, record};
-use sha2::{Digest, Sha256};
 
 pub use merit_core::profile::MAX_METRICS;
 /// The most tags of a report.
@@ -130,12 +129,4 @@ pub fn new_metrics(known: &[alloc::boxed::Box<str>], report: &EvalReport<'_>) ->
         return Err(Refusal { rule: METRIC_NAMES, detail });
     }
     Ok(new)
-}
-
-/// What the ring keeps of a report id.
-pub fn id_digest(id: &str) -> [u8; 16] {
-    let hash: [u8; 32] = Sha256::digest(id).into();
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash[..16]);
-    digest
 }

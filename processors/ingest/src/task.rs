@@ -7,7 +7,7 @@ use crate::state::{Counts, Home, RecentReports};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use merit_core::processor::{Configuration, Depth, MAX_HOPS, Ports};
+use merit_core::processor::{Configuration, Depth, MAX_HOPS, Ports, Sent};
 use merit_core::profile::MAX_METRICS;
 use merit_core::recent::Known;
 use merit_core::record::{AssignEntity, EntityAssigned, EvalReport, Metric, RawReport, Rejected, ReportAccepted, ReportDuplicate};
@@ -72,8 +72,11 @@ impl Processor for Ingest {
     }
 
     #[inline]
-    fn warm(&self, key: &Key<'_>, depth: Depth) {
+    fn warm(&self, key: &Key<'_>, sent: Option<&Sent>, depth: Depth) {
         self.homes.warm(key, depth);
+        if let (Depth::Index, Some(id)) = (depth, sent.and_then(|sent| sent.id)) {
+            self.recent.read().warm(&id);
+        }
     }
 }
 
@@ -96,12 +99,11 @@ impl Ingest {
         let count = slots.map(|(slot, metric)| *slot = metric).count();
         let in_memory = EvalReport { metrics: List::Slice(&metrics[..count]), ..*report };
         let report = if report.metrics.len() <= MAX_METRICS { &in_memory } else { report };
-        let id = report.id.map(logic::id_digest);
-        id.inspect(|id| self.recent.read().warm(id));
         if let Err(refusal) = logic::validate(report, at.time, params.future, &params.profile) {
             return self.reject(at, report.source, Payload::EvalReport(report), &refusal, out);
         }
-        let content = at.digest.to_be_bytes();
+        let Sent { id, content } = *at.sent.ok_or_else(|| Fault("a report without digests".into()))?;
+        let content = content.to_be_bytes();
         if let Some((_, first)) = id.and_then(|id| self.recent.read().find(&id)) {
             if first.content == content {
                 self.counts.write().duplicate += 1;

@@ -117,7 +117,7 @@ impl Desk {
 
     /// Takes a record; the allocator's have sequence 1.
     fn take<'a>(&mut self, stream: u16, time: EventTime, payload: impl Into<Payload<'a>>) -> Vec<String> {
-        let head = Head { key: Key::new(""), time, stream, sequence: 1, offset: 0, hops: 0, digest: 0, headers: None };
+        let head = Head { key: Key::new(""), time, stream, sequence: 1, offset: 0, hops: 0, sent: None, headers: None };
         DynProcessor::step(&mut self.queue, &Record { head, payload: payload.into() }, &mut self.heard).expect("no fault");
         core::mem::take(&mut self.heard.texts)
     }

@@ -83,7 +83,7 @@ impl Bench {
     }
 
     fn step(&mut self, key: &str, payload: Payload<'_>) {
-        let head = Head { key: Key::new(key), time: EventTime(0), stream: 0, sequence: 0, offset: 0, hops: 0, digest: 0, headers: None };
+        let head = Head { key: Key::new(key), time: EventTime(0), stream: 0, sequence: 0, offset: 0, hops: 0, sent: None, headers: None };
         self.processor.step(&Record { head, payload }, &mut self.tray).unwrap();
     }
 

@@ -8,7 +8,7 @@ use crate::params::Params;
 use crate::state::{Counts, Windows};
 use alloc::format;
 use alloc::vec::Vec;
-use merit_core::processor::{Configuration, Depth, Ports};
+use merit_core::processor::{Configuration, Depth, Ports, Sent};
 use merit_core::record::{Progress, ReportAccepted, ReportLate, ScoreUpdated, Tick};
 use merit_core::table::Single;
 use merit_core::{Duration, Fault, Fixed, Head, Key, Outbox, Problem, Processor, Settings, Store, Table};
@@ -53,7 +53,7 @@ impl Processor for ScoreWindow {
     }
 
     #[inline]
-    fn warm(&self, key: &Key<'_>, depth: Depth) {
+    fn warm(&self, key: &Key<'_>, _: Option<&Sent>, depth: Depth) {
         self.windows.warm(key, depth);
     }
 }

@@ -52,7 +52,7 @@ fn settings(acknowledge_after: &str, observe_after: &str) -> Settings {
 }
 
 fn step<'a>(cluster: &mut SimulatedCluster, payload: impl Into<Payload<'a>>) -> Vec<String> {
-    let head = Head { key: Key::new(""), time: EventTime(0), stream: 0, sequence: 0, offset: 0, hops: 0, digest: 0, headers: None };
+    let head = Head { key: Key::new(""), time: EventTime(0), stream: 0, sequence: 0, offset: 0, hops: 0, sent: None, headers: None };
     let mut heard = Heard::default();
     DynProcessor::step(cluster, &Record { head, payload: payload.into() }, &mut heard).expect("no fault");
     heard.0

@@ -1,6 +1,6 @@
 //! Reports and the scores that they lead to.
 
-use crate::{EventTime, Fixed, List, datum};
+use crate::{Datum, EventTime, Fixed, List, datum};
 
 datum! {
     /// One metric of a report.
@@ -43,6 +43,13 @@ datum! {
         window: Option<&'a str>,
         /// Free labels.
         tags: List<'a, Tag<'a>>,
+    }
+}
+
+impl EvalReport<'_> {
+    /// The id of an encoded report, which comes first in it; none where it has none.
+    pub fn id_of(mut encoding: &[u8]) -> Option<&str> {
+        Option::get(&mut encoding)?
     }
 }
 

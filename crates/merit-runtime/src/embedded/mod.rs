@@ -30,8 +30,9 @@ use crate::store::{Commit, Rows, Store, Sync};
 use crate::task::{Outgoing, Publisher, Task};
 use crate::{Difference, Failpoint, RuntimeError, epoch, frame};
 use merit_audit::Signer;
-use merit_core::processor::Depth;
-use merit_core::record::{Headers, Lineage, LogEnds, Progress};
+use merit_core::processor::{Depth, Sent};
+use merit_core::recent::id_digest;
+use merit_core::record::{EvalReport, Headers, Lineage, LogEnds, Progress};
 use merit_core::{Datum, EventTime, Fault, Head, Key, Kind, Payload, Record};
 use merit_topology::Topology;
 use recovery::Gap;
@@ -106,6 +107,7 @@ struct Waiting {
     partition: usize,
     kind: Kind,
     time: EventTime,
+    sent: Option<Sent>,
     /// Hash of the key, which ends there among the keys of those that wait; it begins where the one before ends.
     hash: u64,
     key_end: usize,
@@ -135,13 +137,15 @@ impl Taken {
     fn push(&mut self, input: &Input<'_>) {
         let Input { partition, key, time, payload, headers } = *input;
         self.keys.push_str(key.name);
+        let start = self.payloads.len();
         payload.put(&mut self.payloads);
         let (key_end, payload_end) = (self.keys.len(), self.payloads.len());
+        let sent = sent_of(payload.kind(), &self.payloads[start..]);
         if let Some(headers) = headers {
             headers.put(&mut self.payloads);
         }
         let headers_end = self.payloads.len();
-        self.records.push(Waiting { partition, kind: payload.kind(), time, hash: key.hash, key_end, payload_end, headers_end });
+        self.records.push(Waiting { partition, kind: payload.kind(), time, sent, hash: key.hash, key_end, payload_end, headers_end });
     }
 
     /// Each record, in order.
@@ -334,10 +338,10 @@ impl Engine {
     /// Runs every record that was taken.
     pub fn flush(&mut self) -> Result<(), RuntimeError> {
         let taken = std::mem::take(&mut self.taken);
-        for depth in [Depth::Value, Depth::Pointed] {
+        for depth in [Depth::Index, Depth::Value, Depth::Pointed] {
             for lying in taken.iter() {
                 if let Some(task) = self.appender.layout.partitions[lying.at.partition].reader {
-                    self.tasks[task].warm(&lying.key, depth);
+                    self.tasks[task].warm(&lying.key, lying.at.sent.as_ref(), depth);
                 }
             }
         }
@@ -354,8 +358,8 @@ impl Engine {
         let (&Waiting { partition, kind, time, .. }, key, payload) = (lying.at, lying.key, lying.payload);
         let sequence = self.appender.log.outside;
         let headers = Headers::decode(lying.headers);
-        let (digest, headers) = (digest_of(kind, payload), headers.as_ref());
-        let head = Head { key, time, stream: Head::OUTSIDE, sequence, offset: 0, hops: 0, digest, headers };
+        let (sent, headers) = (lying.at.sent.as_ref(), headers.as_ref());
+        let head = Head { key, time, stream: Head::OUTSIDE, sequence, offset: 0, hops: 0, sent, headers };
         let offset = self.appender.append(&Outgoing { partition, head, kind, payload });
         if let Some(task) = self.appender.layout.partitions[partition].reader {
             step(&mut self.tasks[task], Head { offset, ..head }, kind, payload, Some(&self.signer), &mut self.appender.log)?;
@@ -502,16 +506,17 @@ impl Queued {
     fn run(&self, tasks: &mut [Task], signer: Option<&Signer>, publisher: &mut dyn Publisher) -> Result<(), RuntimeError> {
         let Queued { task, offset, kind, hops, stream, sequence, time, .. } = *self;
         let headers = Headers::decode(&self.headers);
-        let (key, digest) = (Key::new(&self.key), digest_of(kind, &self.payload));
-        let head = Head { key, time, stream, sequence, offset, hops, digest, headers: headers.as_ref() };
+        let (key, sent) = (Key::new(&self.key), sent_of(kind, &self.payload));
+        let head = Head { key, time, stream, sequence, offset, hops, sent: sent.as_ref(), headers: headers.as_ref() };
         step(&mut tasks[task], head, kind, &self.payload, signer, publisher)
     }
 }
 
 /// Reports are compared by content where their ids are equal; nothing else is.
 #[inline]
-fn digest_of(kind: Kind, payload: &[u8]) -> u64 {
-    if kind == Kind::EvalReport { xxhash_rust::xxh3::xxh3_64(payload) } else { 0 }
+fn sent_of(kind: Kind, payload: &[u8]) -> Option<Sent> {
+    let of_report = || Sent { id: EvalReport::id_of(payload).map(id_digest), content: xxhash_rust::xxh3::xxh3_64(payload) };
+    (kind == Kind::EvalReport).then(of_report)
 }
 
 /// Runs one input through its task.
@@ -541,6 +546,7 @@ pub(crate) fn step_frame(
 ) -> Result<(), RuntimeError> {
     let unknown = || RuntimeError::Stopped { task: String::new(), offset, fault: Fault(format!("unknown record type {}", frame.kind)) };
     let kind = frame.kind().ok_or_else(unknown)?;
+    let sent = sent_of(kind, frame.payload);
     let head = Head {
         key: Key::new(frame.key),
         time: frame.time,
@@ -548,7 +554,7 @@ pub(crate) fn step_frame(
         sequence: frame.sequence,
         offset,
         hops: frame.hops as u8,
-        digest: digest_of(kind, frame.payload),
+        sent: sent.as_ref(),
         headers: frame.headers.as_ref(),
     };
     step(task, head, kind, frame.payload, signer, publisher)

@@ -75,7 +75,7 @@ impl Outside {
         publisher: &mut Stopping<'_>,
     ) -> Result<(), Fault> {
         let key = Key::new(stream);
-        let head = Head { key, time, stream: self.audit_stream(), sequence, offset: 0, hops: 0, digest: 0, headers: None };
+        let head = Head { key, time, stream: self.audit_stream(), sequence, offset: 0, hops: 0, sent: None, headers: None };
         let layout = Arc::clone(&self.layout);
         let task = &layout.tasks[self.number];
         let mut bytes = Vec::with_capacity(leaf.len() + 128);

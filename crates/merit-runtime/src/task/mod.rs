@@ -15,7 +15,7 @@ use crate::frame::Frame;
 use crate::layout::{Layout, TaskLayout};
 use merit_audit::{Chain, Running, Signer, Source};
 use merit_core::id::Hex;
-use merit_core::processor::{Configuration, Depth, DynProcessor};
+use merit_core::processor::{Configuration, Depth, DynProcessor, Sent};
 use merit_core::record::{ConfigEpoch, Headers, Kinds};
 use merit_core::{Digest, EventTime, Fault, Head, Key, Kind, Payload, Record, Settings, Sink, Uuid};
 use sha2::{Digest as _, Sha256};
@@ -164,7 +164,7 @@ impl Sink for ChainSink<'_, '_> {
             sequence,
             offset: self.offset,
             hops: self.hops,
-            digest: 0,
+            sent: None,
             headers: self.publisher.headers,
         };
         let record = Record { head, payload };
@@ -350,8 +350,8 @@ impl Task {
 
     /// See [`merit_core::Processor::warm`].
     #[inline]
-    pub fn warm(&self, key: &Key<'_>, depth: Depth) {
-        self.nodes.iter().for_each(|node| node.processor.warm(key, depth));
+    pub fn warm(&self, key: &Key<'_>, sent: Option<&Sent>, depth: Depth) {
+        self.nodes.iter().for_each(|node| node.processor.warm(key, sent, depth));
     }
 
     fn run(&mut self, record: &Record<'_>, bytes: &[u8], signer: Option<&Signer>, publisher: &mut Stopping<'_>) -> Result<(), Fault> {

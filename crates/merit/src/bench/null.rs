@@ -46,7 +46,7 @@ pub(super) fn run(task: &Task) -> Result<Measured, Failure> {
             scratch.clear();
             report.put(&mut scratch);
             let head =
-                Head { key, time: report.timestamp, stream: Head::OUTSIDE, sequence: taken, offset: 0, hops: 0, digest: 0, headers: None };
+                Head { key, time: report.timestamp, stream: Head::OUTSIDE, sequence: taken, offset: 0, hops: 0, sent: None, headers: None };
             appender.append(&Outgoing { partition, head, kind: Kind::EvalReport, payload: &scratch });
             for output in &outputs[at * outputs.len() / count..(at + 1) * outputs.len() / count] {
                 output.append(&mut appender, &mut scratch);
@@ -181,7 +181,7 @@ impl Output<'_> {
             }
         };
         let key = Key { name, hash: 0 };
-        let head = Head { key, time, stream: stream as u16, sequence, offset: 0, hops: hops as u8, digest: 0, headers: None };
+        let head = Head { key, time, stream: stream as u16, sequence, offset: 0, hops: hops as u8, sent: None, headers: None };
         appender.append(&Outgoing { partition: self.partition, head, kind: self.kind, payload });
     }
 }

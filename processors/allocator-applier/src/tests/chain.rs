@@ -108,7 +108,7 @@ fn deliver(processors: &mut [Box<dyn DynProcessor>], first: usize, shared: &mut 
         let (processor, later) = processors[place..].split_first_mut().expect("in range");
         if processor.reads().contains(owned.kind) {
             let Owned { time, stream, sequence, hops, .. } = *owned;
-            let head = Head { key: Key::new(&owned.key), time, stream, sequence, offset: shared.offset, hops, digest: 0, headers: None };
+            let head = Head { key: Key::new(&owned.key), time, stream, sequence, offset: shared.offset, hops, sent: None, headers: None };
             owned.read(|payload| processor.step(&Record { head, payload }, &mut Hop { at: first + place, later, shared, hops }))?;
         }
     }

@@ -332,7 +332,7 @@ fn an_outcome_that_was_fed_back_too_often_changes_nothing() {
         let (promotion_id, allocation_id) = (Some(stage.promotions[0]), Uuid([1; 16]));
         let outcome = AllocationOutcome { agent_id: "ann", promotion_id, allocation_id, outcome: Outcome::Released, reason: "gone" };
         let head =
-            Head { key: Key::new("ann"), time: at(0), stream: Head::OUTSIDE, sequence: 0, offset: 0, hops, digest: 0, headers: None };
+            Head { key: Key::new("ann"), time: at(0), stream: Head::OUTSIDE, sequence: 0, offset: 0, hops, sent: None, headers: None };
         assert_eq!(stage.take(head, &outcome), []);
         let emitted = stage.command("score ann 1 0.9");
         assert_eq!(stage.show(&emitted), answer, "{hops}");

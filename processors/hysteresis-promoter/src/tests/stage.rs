@@ -125,7 +125,7 @@ impl Stage {
 
     pub(super) fn outside(&mut self, key: &str, payload: Payload<'_>) -> Vec<Emitted> {
         self.take(
-            Head { key: Key::new(key), time: at(0), stream: Head::OUTSIDE, sequence: 0, offset: 0, hops: 1, digest: 0, headers: None },
+            Head { key: Key::new(key), time: at(0), stream: Head::OUTSIDE, sequence: 0, offset: 0, hops: 1, sent: None, headers: None },
             payload,
         )
     }
@@ -160,7 +160,7 @@ impl Stage {
             sequence: self.scores,
             offset: 0,
             hops: 0,
-            digest: 0,
+            sent: None,
             headers: None,
         };
         self.take(head, &updated)

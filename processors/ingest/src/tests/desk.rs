@@ -3,7 +3,8 @@
 use crate::Ingest;
 use crate::state::Counts;
 use core::hash::Hasher;
-use merit_core::processor::{Configuration, DynProcessor};
+use merit_core::processor::{Configuration, DynProcessor, Sent};
+use merit_core::recent::id_digest;
 use merit_core::record::*;
 use merit_core::settings::Settings;
 use merit_core::table::RowMap;
@@ -108,9 +109,19 @@ impl Desk {
         payload.put(&mut bytes);
         let mut content = DefaultHasher::new();
         content.write(&bytes);
-        let digest = content.finish();
+        let id = if let Payload::EvalReport(report) = payload { report.id.map(id_digest) } else { None };
+        let sent = Sent { id, content: content.finish() };
         self.offset += 1;
-        let head = Head { key: Key::new(key), time, stream: Head::OUTSIDE, sequence: 0, offset: self.offset, hops, digest, headers: None };
+        let head = Head {
+            key: Key::new(key),
+            time,
+            stream: Head::OUTSIDE,
+            sequence: 0,
+            offset: self.offset,
+            hops,
+            sent: Some(&sent),
+            headers: None,
+        };
         DynProcessor::step(&mut self.ingest, &Record { head, payload }, &mut self.tray).expect("no fault");
         core::mem::take(&mut self.tray.emitted)
     }

@@ -95,7 +95,7 @@ impl Bench {
     }
 
     fn take<'a>(&mut self, key: &str, time: EventTime, payload: impl Into<Payload<'a>>) -> Vec<Emitted> {
-        let head = Head { key: Key::new(key), time, stream: 0, sequence: 0, offset: 7, hops: 0, digest: 0, headers: None };
+        let head = Head { key: Key::new(key), time, stream: 0, sequence: 0, offset: 7, hops: 0, sent: None, headers: None };
         let mut tray = Tray::default();
         DynProcessor::step(&mut self.processor, &Record { head, payload: payload.into() }, &mut tray).expect("no fault");
         let (deltas, others) = tray.0.into_iter().partition(|record| record.kind == Kind::AggregateDelta);

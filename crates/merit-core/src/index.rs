@@ -1,4 +1,4 @@
-//! Where in a ring the input of a hash is.
+//! Where in a list what has a hash is.
 //!
 //! Open addressing with linear probing, at most half full; what goes leaves no mark, since those behind it move up. So a look-up, and
 //! what is added behind it, touch one cache line mostly, which can be asked for ahead.
@@ -7,9 +7,9 @@ use crate::prefetch;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// A place in the ring, by hash.
+/// A place in a list, by hash.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     /// High half of the hash, and one more than the place; 0 where a slot is free. As many as a power of 2, or none.
     slots: Vec<u64>,
 }
@@ -22,20 +22,23 @@ fn slot(hash: u64, place: usize) -> u64 {
 }
 
 impl Index {
-    /// The hashes of the places 0, 1 and on.
-    pub(super) fn new(hashes: impl ExactSizeIterator<Item = u64>) -> Index {
-        let mut index = Index { slots: vec![0; 2 * hashes.len().next_power_of_two()] };
-        hashes.enumerate().for_each(|(place, hash)| index.insert(hash, place));
+    /// Bytes of a place, about: it is a quarter to a half full.
+    pub(crate) const PLACE: usize = 3 * size_of::<u64>();
+
+    /// The places of these hashes, with room for `places`, which are as many.
+    pub(crate) fn new(places: usize, of: impl Iterator<Item = (u64, usize)>) -> Index {
+        let mut index = Index { slots: vec![0; 2 * places.next_power_of_two()] };
+        of.for_each(|(hash, place)| index.insert(hash, place));
         index
     }
 
     /// Whether it is half full at most with so many places.
-    pub(super) fn has_room(&self, places: usize) -> bool {
+    pub(crate) fn has_room(&self, places: usize) -> bool {
         2 * places <= self.slots.len()
     }
 
     /// Bytes of it.
-    pub(super) fn heap(&self) -> usize {
+    pub(crate) fn heap(&self) -> usize {
         self.slots.capacity() * size_of::<u64>()
     }
 
@@ -52,13 +55,13 @@ impl Index {
 
     /// Asks memory for where a hash is looked for.
     #[inline]
-    pub(super) fn warm(&self, hash: u64) {
+    pub(crate) fn warm(&self, hash: u64) {
         prefetch::line(self.slots.as_ptr().wrapping_add(self.home(hash)));
     }
 
     /// The place of that hash that `is` the one.
     #[inline]
-    pub(super) fn find(&self, hash: u64, is: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(crate) fn find(&self, hash: u64, is: impl Fn(usize) -> bool) -> Option<usize> {
         let mut at = self.home(hash);
         loop {
             let found = self.slots.get(at).copied().filter(|found| *found != 0)?;
@@ -72,7 +75,7 @@ impl Index {
 
     /// Adds a place that is not there; there is room.
     #[inline]
-    pub(super) fn insert(&mut self, hash: u64, place: usize) {
+    pub(crate) fn insert(&mut self, hash: u64, place: usize) {
         let mut at = self.home(hash);
         while self.slots[at] != 0 {
             at = self.behind(at);
@@ -82,7 +85,7 @@ impl Index {
 
     /// Removes a place that is there; those behind it move up as far as they may.
     #[inline]
-    pub(super) fn remove(&mut self, hash: u64, place: usize) {
+    pub(crate) fn remove(&mut self, hash: u64, place: usize) {
         let mut free = self.home(hash);
         while self.slots[free] != slot(hash, place) {
             assert_ne!(self.slots[free], 0, "place {place} is not in the index");
