@@ -9,7 +9,7 @@ use crate::process::HANG;
 use merit::registry::registered;
 use merit_audit::Signer;
 use merit_core::record::{ConfigEpoch, Headers, Parameter};
-use merit_core::{Datum, EventTime, Head, Key, Kind, List, Payload, Record};
+use merit_core::{Datum, EventTime, Head, Key, List, Payload, Record};
 use merit_runtime::RuntimeError;
 use merit_runtime::frame::Frame;
 use merit_runtime::kafka::foreign::Intake;
@@ -17,7 +17,7 @@ use merit_runtime::kafka::reader::{LastError, Reader};
 use merit_runtime::kafka::topics::{Kept, Topics};
 use merit_runtime::kafka::{Access, Cluster, wire};
 use merit_runtime::layout::Layout;
-use merit_runtime::task::{Answered, Outgoing, Publisher, Task};
+use merit_runtime::task::{Answered, Outgoing, Publisher, Task, sent_of};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -278,9 +278,18 @@ impl Copy {
 
     fn step(&mut self, number: usize, offset: u64, frame: &Frame<'_>, outputs: &mut Outputs) {
         let kind = frame.kind().expect("a record type");
-        let digest = if kind == Kind::EvalReport { xxhash_rust::xxh3::xxh3_64(frame.payload) } else { 0 };
+        let sent = sent_of(kind, frame.payload);
         let (key, stream, hops) = (Key::new(frame.key), frame.stream as u16, frame.hops as u8);
-        let head = Head { key, time: frame.time, stream, sequence: frame.sequence, offset, hops, digest, headers: frame.headers.as_ref() };
+        let head = Head {
+            key,
+            time: frame.time,
+            stream,
+            sequence: frame.sequence,
+            offset,
+            hops,
+            sent: sent.as_ref(),
+            headers: frame.headers.as_ref(),
+        };
         let (task, signer) = (&mut self.tasks[number], &self.signer);
         let stepped =
             Payload::decode(kind, frame.payload, |payload| task.step(&Record { head, payload }, frame.payload, Some(signer), outputs));

@@ -27,12 +27,11 @@ pub use replay::{Replayed, replay};
 use crate::layout::{Layout, Registered};
 use crate::lineage::Cause;
 use crate::store::{Commit, Rows, Store, Sync};
-use crate::task::{Outgoing, Publisher, Task};
+use crate::task::{Outgoing, Publisher, Task, sent_of};
 use crate::{Difference, Failpoint, RuntimeError, epoch, frame};
 use merit_audit::Signer;
 use merit_core::processor::{Depth, Sent};
-use merit_core::recent::id_digest;
-use merit_core::record::{EvalReport, Headers, Lineage, LogEnds, Progress};
+use merit_core::record::{Headers, Lineage, LogEnds, Progress};
 use merit_core::{Datum, EventTime, Fault, Head, Key, Kind, Payload, Record};
 use merit_topology::Topology;
 use recovery::Gap;
@@ -510,13 +509,6 @@ impl Queued {
         let head = Head { key, time, stream, sequence, offset, hops, sent: sent.as_ref(), headers: headers.as_ref() };
         step(&mut tasks[task], head, kind, &self.payload, signer, publisher)
     }
-}
-
-/// Reports are compared by content where their ids are equal; nothing else is.
-#[inline]
-fn sent_of(kind: Kind, payload: &[u8]) -> Option<Sent> {
-    let of_report = || Sent { id: EvalReport::id_of(payload).map(id_digest), content: xxhash_rust::xxh3::xxh3_64(payload) };
-    (kind == Kind::EvalReport).then(of_report)
 }
 
 /// Runs one input through its task.
