@@ -24,5 +24,5 @@ pub use chain::{Chain, ChainHead, Entry, Leaf, Unwritable};
 pub use envelope::{Envelope, Misshapen, Source, leaf_type};
 pub use key::{EmitterKey, NoKey, Signature, Signer, key_id};
 pub use leaf::{ParsedLeaf, leaf_hash, payload_commit};
-pub use running::Running;
+pub use running::{Running, RunningState};
 pub use verify::{AuditFault, LogVerifier, Verified};

@@ -35,7 +35,7 @@ datum! {
         from_sequence: u64,
         /// Behind the last sequence covered.
         to_sequence: u64,
-        /// Running SHA-256 over everything that the stream published, from sequence 0 on.
+        /// SHA-256 over the digest of the seal before and what the stream published since.
         digest: [u8; 32],
     }
 }
@@ -51,7 +51,7 @@ datum! {
         from_offset: u64,
         /// Behind the last offset covered.
         to_offset: u64,
-        /// Running SHA-256 over all inputs from offset 0 on.
+        /// SHA-256 over the digest of the seal before and the inputs since.
         inputs: [u8; 32],
         /// Ranges a stream.
         streams: List<'a, SealedOutput<'a>>,

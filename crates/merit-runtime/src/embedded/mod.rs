@@ -39,7 +39,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The version of everything that computes records. It is raised when a record would be another than before, and only then.
-pub const LOGIC_VERSION: u32 = 1;
+pub const LOGIC_VERSION: u32 = 2;
 
 /// How the engine commits and checkpoints; no setting changes a record.
 #[derive(Clone, Copy, Debug)]

@@ -121,12 +121,12 @@ impl Task {
         let names: Vec<String> = (0..self.nodes.len()).map(|at| outside.stream_name(outside.first_stream + at as u16)).collect();
         let streams: Vec<SealedOutput<'_>> = names
             .iter()
-            .zip(self.nodes.iter().zip(&outside.outputs))
+            .zip(self.nodes.iter().zip(&mut outside.outputs))
             .map(|(stream, (node, output))| SealedOutput {
                 stream,
                 from_sequence: output.sealed,
                 to_sequence: node.sequence,
-                digest: output.running.0,
+                digest: output.running.seal(),
             })
             .collect();
         let seal = StreamSeal {
@@ -134,7 +134,7 @@ impl Task {
             partition: task.partition,
             from_offset: outside.sealed.offset,
             to_offset: self.position,
-            inputs: outside.inputs.0,
+            inputs: outside.inputs.seal(),
             streams: List::Slice(&streams),
         };
         let mut payload = Vec::new();

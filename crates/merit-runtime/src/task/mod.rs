@@ -88,7 +88,7 @@ struct Decision {
 }
 
 /// What one processor published.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Output {
     running: Running,
     /// Its next sequence at the last seal.

@@ -1,19 +1,19 @@
 //! What a checkpoint keeps of a task, and how it is taken back.
 
-use super::{Node, Output, Sealed, Task};
+use super::{Output, Sealed, Task};
 use crate::{RuntimeError, store};
-use merit_audit::{Chain, ChainHead, Running};
+use merit_audit::{Chain, ChainHead, Running, RunningState};
 use merit_core::record::ConfigEpoch;
 use merit_core::{Datum, EventTime, Fault, List, Rows, Store, datum};
 use std::sync::Arc;
 
 datum! {
     /// What a checkpoint keeps of a processor beside the rows of its stores.
-    ProcessorRow {
+    ProcessorRow<'a> {
         /// Next sequence.
         sequence: u64,
-        /// Running digest of what it published.
-        published: [u8; 32],
+        /// State of the running digest of what it published.
+        published: &'a [u8],
         /// Next sequence at the last seal.
         sealed: u64,
     }
@@ -25,15 +25,15 @@ datum! {
         /// Offset of the next input.
         position: u64,
         /// One a processor, in order.
-        processors: List<'a, ProcessorRow>,
+        processors: List<'a, ProcessorRow<'a>>,
         /// Hex of SHA-256 of the first ConfigEpoch of each lineage so far.
         lineages: List<'a, &'a str>,
         /// Next sequence of the audit chain.
         chain_sequence: u64,
         /// Hash of its last leaf.
         chain_hash: [u8; 32],
-        /// Running digest of inputs.
-        inputs: [u8; 32],
+        /// State of the running digest of inputs.
+        inputs: &'a [u8],
         /// Behind the last sealed input.
         sealed_offset: u64,
         /// Record time at the last seal.
@@ -100,10 +100,11 @@ impl Task {
             rows.checkpoint(&mut |key, part, row| put(store::state_key(&prefix, key, part), row));
         });
         let outside = &self.outside;
-        let processors = self.nodes.iter().zip(&outside.outputs);
-        let row =
-            |(node, output): (&Node, &Output)| ProcessorRow { sequence: node.sequence, published: output.running.0, sealed: output.sealed };
-        let processors: Vec<ProcessorRow> = processors.map(row).collect();
+        let published: Vec<RunningState> = outside.outputs.iter().map(|output| output.running.state()).collect();
+        let processors: Vec<ProcessorRow<'_>> = (self.nodes.iter().zip(&outside.outputs).zip(&published))
+            .map(|((node, output), published)| ProcessorRow { sequence: node.sequence, published, sealed: output.sealed })
+            .collect();
+        let inputs = outside.inputs.state();
         let head = outside.chain.as_ref().map_or(ChainHead { sequence: 0, hash: [0; 32] }, Chain::head);
         let lineages: Vec<&str> = outside.lineages.iter().map(String::as_str).collect();
         let row = TaskRow {
@@ -112,7 +113,7 @@ impl Task {
             lineages: List::Slice(&lineages),
             chain_sequence: head.sequence,
             chain_hash: head.hash,
-            inputs: outside.inputs.0,
+            inputs: &inputs,
             sealed_offset: outside.sealed.offset,
             sealed_time: outside.sealed.time,
             newest: outside.newest,
@@ -146,15 +147,16 @@ impl Task {
             }
         });
         restored.map_err(&broken)?;
-        let row = TaskRow::decode(&own).ok_or_else(|| broken(Fault("the task's own row cannot be read".into())))?;
+        let unreadable = || broken(Fault("the task's own row cannot be read".into()));
+        let row = TaskRow::decode(&own).ok_or_else(unreadable)?;
         self.position = row.position;
         let outside = &mut self.outside;
         for ((node, output), row) in self.nodes.iter_mut().zip(&mut outside.outputs).zip(row.processors) {
             node.sequence = row.sequence;
-            *output = Output { running: Running(row.published), sealed: row.sealed };
+            *output = Output { running: Running::resume(row.published).ok_or_else(unreadable)?, sealed: row.sealed };
         }
         outside.set_lineages(row.lineages.iter().map(Into::into).collect()).map_err(&broken)?;
-        outside.inputs = Running(row.inputs);
+        outside.inputs = Running::resume(row.inputs).ok_or_else(unreadable)?;
         outside.sealed = Sealed { offset: row.sealed_offset, time: row.sealed_time };
         outside.newest = row.newest;
         outside.config = row.config.to_vec();

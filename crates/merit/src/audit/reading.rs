@@ -115,7 +115,7 @@ impl Inputs<'_> {
     pub(super) fn believe(&mut self, seal: &StreamSeal<'_>) {
         self.cursor.pass(seal.to_offset);
         self.covered += seal.to_offset - self.to;
-        (self.running, self.to) = (Running(seal.inputs), seal.to_offset);
+        (self.running, self.to) = (Running::after(&seal.inputs), seal.to_offset);
         self.seals += 1;
     }
 
@@ -128,7 +128,7 @@ impl Inputs<'_> {
             self.covered += 1;
         }
         self.seals += 1;
-        Ok(self.running.0 == seal.inputs)
+        Ok(self.running.seal() == seal.inputs)
     }
 }
 

@@ -461,9 +461,8 @@ fn cover(index: u64, envelope: &Envelope<'_>, outputs: &mut Outputs<'_>, sealed:
     }
     outputs.pass(index, sealed.to_sequence)?;
     if sealed.from_sequence < outputs.start {
-        outputs.running = Running(sealed.digest);
-    }
-    if outputs.running.0 != sealed.digest {
+        outputs.running = Running::after(&sealed.digest);
+    } else if outputs.running.seal() != sealed.digest {
         return Err(leaf_fault(index, envelope, rule::SEAL_OUTPUTS, format!("the topics do not hold what {range} was")));
     }
     outputs.to = sealed.to_sequence;
