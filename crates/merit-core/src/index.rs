@@ -107,3 +107,35 @@ impl Index {
         self.slots[free] = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Hashes of few homes, at both ends of the slots, so that runs are long and go around.
+        #[test]
+        fn it_knows_what_is_there_and_nothing_else(steps in vec((0..6_u64, 0..64_usize), 1..300)) {
+            let hash = |home: u64, place: usize| (home.wrapping_sub(3) << 32) ^ (place as u64 % 3) << 62;
+            let mut index = Index::new(64, core::iter::empty());
+            let mut known: Vec<Option<u64>> = vec![None; 64];
+            for (home, place) in steps {
+                match known[place].take() {
+                    Some(hash) => index.remove(hash, place),
+                    None => {
+                        known[place] = Some(hash(home, place));
+                        index.insert(hash(home, place), place);
+                    }
+                }
+                for (place, is_there) in known.iter().enumerate() {
+                    for home in 0..6 {
+                        let hash = hash(home, place);
+                        prop_assert_eq!(index.find(hash, |at| at == place).is_some(), *is_there == Some(hash));
+                    }
+                }
+            }
+        }
+    }
+}

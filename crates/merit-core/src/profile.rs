@@ -11,6 +11,13 @@ use sha2::{Digest as _, Sha256};
 /// The most metrics of a report, and the most metric names of an entity; design 4.
 pub const MAX_METRICS: usize = 16;
 
+/// The farthest from 0 that a profile's range may reach, so the largest metric either way; design 4. As many as a delta sums fit
+/// 64 bits.
+pub const MAX_METRIC: Fixed = Fixed(1_000_000 * Fixed::ONE.0);
+
+/// The largest weight: those of all metrics together fit 64 bits.
+pub const MAX_WEIGHT: Fixed = Fixed(1_000_000 * Fixed::ONE.0);
+
 /// Trust in a window, seed 001: clamp(0.5 + n / 10, 0, 1), n its metric values.
 pub fn confidence(values: u64) -> Fixed {
     Fixed(500_000 + 100_000 * values.min(5) as i64)
@@ -62,6 +69,12 @@ impl MetricRule {
     }
 }
 
+fn check_weight(reader: &mut Reader<'_>, name: &str, weight: Fixed) {
+    if weight <= Fixed::ZERO || MAX_WEIGHT < weight {
+        reader.refuse(name, format!("must be above 0 and at most {MAX_WEIGHT}"));
+    }
+}
+
 /// Weights and ranges by name, with the digest that scores carry.
 #[derive(Clone, Debug, Default)]
 pub struct ScoreProfile {
@@ -100,11 +113,14 @@ impl ScoreProfile {
                 to: reader.fixed("to", Fixed::ONE),
                 invert: reader.flag("invert", false),
             };
-            if rule.weight <= Fixed::ZERO {
-                reader.refuse("weight", "must be above 0");
-            }
+            check_weight(&mut reader, "weight", rule.weight);
             if rule.to <= rule.from {
                 reader.refuse("to", "must be above from");
+            }
+            for (name, bound) in [("from", rule.from), ("to", rule.to)] {
+                if bound.0.unsigned_abs() > MAX_METRIC.0.unsigned_abs() {
+                    reader.refuse(name, format!("must be -{MAX_METRIC} to {MAX_METRIC}"));
+                }
             }
             problems.append(&mut reader.problems);
             (name, rule)
@@ -119,9 +135,7 @@ impl ScoreProfile {
                 let mut of_window = BTreeMap::new();
                 for metric in settings.children(&window_path) {
                     let weight = reader.fixed(&metric, Fixed::ONE);
-                    if weight <= Fixed::ZERO {
-                        reader.refuse(&metric, "must be above 0");
-                    }
+                    check_weight(&mut reader, &metric, weight);
                     of_window.insert(metric, weight);
                 }
                 problems.append(&mut reader.problems);
@@ -154,5 +168,56 @@ impl ScoreProfile {
         let mut tag = [0; 8];
         tag.copy_from_slice(&self.digest[..8]);
         tag
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Of any size, small ones as often as large ones.
+    fn sized(most: i64) -> impl Strategy<Value = i64> {
+        (0..62_u32, -most..=most).prop_map(|(bits, value)| value >> bits)
+    }
+
+    proptest! {
+        /// The mean of a range's share, in 128 bits.
+        #[test]
+        fn a_mean_is_the_same_in_64_bits_and_in_128(
+            (from, span) in (sized(MAX_METRIC.0), sized(MAX_METRIC.0)),
+            (sum, count) in (sized(i64::MAX), sized(1 << 40)),
+            more in 0..3_u32,
+            invert: bool,
+        ) {
+            let rule = MetricRule { from: Fixed(from), to: Fixed(from + span.abs() + 1), invert, ..MetricRule::default() };
+            let (sum, count) = (i128::from(sum) << more, count.unsigned_abs() + 1);
+            let (from, to, values) = (i128::from(rule.from.0), i128::from(rule.to.0), i128::from(count));
+            let above = if invert { values * to - sum } else { sum - values * from };
+            prop_assert_eq!(rule.mean(sum, count), Fixed::ratio(above, values * (to - from)));
+        }
+    }
+
+    #[test]
+    fn ranges_and_weights_that_sums_could_not_hold_are_refused() {
+        let problems = |path: &str, value: &str| {
+            let settings: Settings = [(format!("profiles.default.{path}"), String::from(value))].into_iter().collect();
+            ScoreProfile::read(&settings).1.len()
+        };
+        for (path, value, refused) in [
+            ("metrics.far.to", "1000000", 0),
+            ("metrics.far.to", "1000000.000001", 1),
+            ("metrics.far.from", "-1000000", 0),
+            ("metrics.far.from", "-1000000.000001", 1),
+            ("metrics.far.from", "1", 1),
+            ("metrics.heavy.weight", "1000000", 0),
+            ("metrics.heavy.weight", "1000000.000001", 1),
+            ("metrics.heavy.weight", "0", 1),
+            ("weights.red.1h.heavy", "1000000", 0),
+            ("weights.red.1h.heavy", "1000000.000001", 1),
+            ("weights.red.1h.heavy", "-1", 1),
+        ] {
+            assert_eq!(problems(path, value), refused, "{path} = {value}");
+        }
     }
 }

@@ -4,13 +4,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use merit_core::profile::ScoreProfile;
 use merit_core::record::{EvalReport, Metric};
-use merit_core::{Code, Duration, EventTime, Fixed, Payload, codes, record};
+use merit_core::{Code, Duration, EventTime, Payload, codes, record};
 
 pub use merit_core::profile::MAX_METRICS;
 /// The most tags of a report.
 pub const MAX_TAGS: usize = 64;
-/// The largest metric either way; design 4.
-pub const MAX_METRIC: Fixed = Fixed(1_000_000 * 1_000_000);
 /// Windows that a report may ask about.
 pub const WINDOWS: [&str; 3] = ["1h", "24h", "7d"];
 
@@ -28,7 +26,7 @@ codes! {
         METRIC_COUNT "metric_count" "no metric, or more than 16", "send 1 to 16; split a report that has more";
         METRIC_NAME_INVALID "metric_name_invalid" "a metric's name is empty or longer than 256 bytes", "shorten it";
         METRIC_DUPLICATE "metric_duplicate" "a metric is there twice", "keep the one that counts";
-        METRIC_RANGE "metric_range" "a metric is outside the range that its profile gives it, or beyond a million either way", "mend the value, or give the metric `from` and `to` in the profile";
+        METRIC_RANGE "metric_range" "a metric is outside the range that its profile gives it", "mend the value, or give the metric `from` and `to` in the profile";
         METRIC_NAMES "metric_names" "the agent would have more than 16 metric names over its life", "use one name for one thing";
         TEXT_INVALID "text_invalid" "a command's rationale is longer than 4096 bytes, its requestedBy or pool longer than 256, or its pool empty", "shorten it";
         DELTA_NOT_POSITIVE "delta_not_positive" "a command asks for no GPUs of a pool", "ask for at least one GPU, or leave pool and delta out";
@@ -109,7 +107,7 @@ fn metrics(report: &EvalReport<'_>, profile: &ScoreProfile) -> Result<(), Refusa
             return refuse(METRIC_DUPLICATE, format!("metric {metric:?} is there twice"));
         }
         let rule = profile.rule(metric);
-        if value > MAX_METRIC || value < Fixed(-MAX_METRIC.0) || !rule.admits(value) {
+        if !rule.admits(value) {
             return refuse(METRIC_RANGE, format!("metric {metric:?} = {value} is outside {} to {}", rule.from, rule.to));
         }
     }

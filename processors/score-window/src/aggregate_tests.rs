@@ -7,6 +7,7 @@ use crate::state::WINDOWS;
 use crate::{AggregateWindow, ScoreWindow};
 use merit_core::fixed::divide_rounded;
 use merit_core::processor::{Configuration, DynProcessor};
+use merit_core::profile::MAX_METRIC;
 use merit_core::record::{AggregateDelta, Metric, MetricSum, Progress, ReportAccepted, ReportLate, ScoreUpdated, Tick};
 use merit_core::table::RowMap;
 use merit_core::{Datum, Digest, Duration, EventTime, Fault, Fixed, Head, Key, Kind, List, Payload, Record, Settings, Sink, Uuid};
@@ -378,6 +379,25 @@ fn an_aggregate_knows_the_first_16_names_in_any_order_of_deltas() {
         let score = ScoreUpdated::decode(&scores[0].bytes).unwrap();
         assert_eq!(score.metrics.iter().collect::<Vec<_>>(), names[..MAX_METRICS]);
         assert_eq!(score.windows.iter().next().unwrap().n, 20);
+    }
+}
+
+/// Each sums 4,096 of the largest values; together they are more than 65 bits hold, of both signs.
+#[test]
+fn deltas_of_one_minute_may_sum_to_more_than_each_can() {
+    let most = MAX_METRIC.0 * 4_096;
+    // Reopened when the minute, and when the pane, is wider.
+    for (most, reopen_every) in [(most, 9_000), (-most, 9_000), (most, 10_001), (-most, 10_001)] {
+        let mut log = vec![delta(1, "division:x", 1, &[("far", most)]); 10_000];
+        assert!((i128::from(most) * log.len() as i128).unsigned_abs() >> 65 > 0);
+        log.extend([progress(0, 2), delta(2, "division:x", 1, &[("far", most)]), progress(0, 3)]);
+        let scores = second_phase(&log, 1, reopen_every);
+        assert_eq!(scores.len(), 2);
+        for score in scores.iter().map(|emitted| ScoreUpdated::decode(&emitted.bytes).unwrap()) {
+            for window in score.windows {
+                assert_eq!(window.components.iter().next().unwrap().unwrap().value, Fixed(most));
+            }
+        }
     }
 }
 

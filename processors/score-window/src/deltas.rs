@@ -44,7 +44,7 @@ pub struct MetricGain {
     /// The metric.
     pub name: String,
     /// Sum of its values, 1e-6.
-    pub sum: i64,
+    pub sum: i128,
     /// Number of its values.
     pub count: u64,
 }
@@ -89,7 +89,7 @@ impl Gain {
         self.observations += observation.0;
         self.squares += u128::from(observation.0.unsigned_abs()).pow(2);
         for (place, metric) in report.metrics.iter().enumerate() {
-            self.add_metric(place, metric.name, metric.value.0, 1);
+            self.add_metric(place, metric.name, metric.value.0.into(), 1);
         }
     }
 
@@ -98,12 +98,12 @@ impl Gain {
         self.observations += delta.observations.0;
         self.squares += u128::from(delta.squares);
         for (place, metric) in delta.metrics.iter().enumerate() {
-            self.add_metric(place, metric.name, metric.sum.0, metric.count);
+            self.add_metric(place, metric.name, metric.sum.0.into(), metric.count);
         }
     }
 
     #[inline]
-    fn add_metric(&mut self, guess: usize, name: &str, sum: i64, count: u64) {
+    fn add_metric(&mut self, guess: usize, name: &str, sum: i128, count: u64) {
         let guessed = self.metrics.get(guess).is_some_and(|known| known.name == name);
         let place = if guessed { Some(guess) } else { self.place(name) };
         if let Some(metric) = place.and_then(|place| self.metrics.get_mut(place)) {
@@ -222,7 +222,10 @@ impl OpenDeltas {
     pub fn flush(&mut self, minute: i64, mut then: impl FnMut(&AggregateDelta<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
         for gain in self.gains.list() {
             let mut metrics = [MetricSum { name: "", sum: Fixed::ZERO, count: 0 }; MAX_METRICS];
-            metrics.iter_mut().zip(sums_of(gain)).for_each(|(slot, sum)| *slot = sum);
+            for (slot, MetricGain { name, sum, count }) in metrics.iter_mut().zip(&gain.metrics) {
+                let sum = i64::try_from(*sum).map_err(|_| Fault("a delta's sum exceeds 64 bits".into()))?;
+                *slot = MetricSum { name, sum: Fixed(sum), count: *count };
+            }
             then(&AggregateDelta {
                 aggregate_id: &gain.aggregate_id(),
                 timestamp: EventTime(gain.minute * Duration::MINUTE.0),
@@ -243,8 +246,22 @@ impl OpenDeltas {
 #[derive(Clone, Debug, Default)]
 pub struct PendingDeltas(pub Gains);
 
-fn sums_of(gain: &Gain) -> impl Iterator<Item = MetricSum<'_>> {
-    gain.metrics.iter().map(|metric| MetricSum { name: &metric.name, sum: Fixed(metric.sum), count: metric.count })
+datum! {
+    /// Row of a [`MetricGain`].
+    MetricRow<'a> {
+        /// The metric.
+        name: &'a str,
+        /// Sum of its values, 1e-6, big-endian.
+        sum: [u8; 16],
+        /// Number of its values.
+        count: u64,
+    }
+}
+
+impl<'a> From<&'a MetricGain> for MetricRow<'a> {
+    fn from(metric: &'a MetricGain) -> Self {
+        MetricRow { name: &metric.name, sum: metric.sum.to_be_bytes(), count: metric.count }
+    }
 }
 
 datum! {
@@ -263,7 +280,7 @@ datum! {
         /// Sum of squared observations, 1e-12, big-endian.
         squares: [u8; 16],
         /// In the order in which they came.
-        metrics: List<'a, MetricSum<'a>>,
+        metrics: List<'a, MetricRow<'a>>,
     }
 }
 
@@ -280,7 +297,7 @@ datum! {
 }
 
 fn with_rows<R>(gains: &Gains, then: impl FnOnce(List<'_, GainRow<'_>>) -> R) -> R {
-    let metrics: Vec<Vec<MetricSum<'_>>> = gains.list().iter().map(|gain| sums_of(gain).collect()).collect();
+    let metrics: Vec<Vec<MetricRow<'_>>> = gains.list().iter().map(|gain| gain.metrics.iter().map(Into::into).collect()).collect();
     let rows = gains.list().iter().zip(&metrics).map(|(gain, metrics)| GainRow {
         minute: gain.minute,
         level: gain.level,
@@ -295,7 +312,7 @@ fn with_rows<R>(gains: &Gains, then: impl FnOnce(List<'_, GainRow<'_>>) -> R) ->
 
 impl From<List<'_, GainRow<'_>>> for Gains {
     fn from(rows: List<'_, GainRow<'_>>) -> Gains {
-        let metric = |metric: MetricSum<'_>| MetricGain { name: metric.name.into(), sum: metric.sum.0, count: metric.count };
+        let metric = |row: MetricRow<'_>| MetricGain { name: row.name.into(), sum: i128::from_be_bytes(row.sum), count: row.count };
         let gain = |row: GainRow<'_>| Gain {
             minute: row.minute,
             level: row.level,

@@ -7,7 +7,10 @@
 //! | 0 | pane number (high 32 bits), reports (low 32 bits) |
 //! | 1 | sum of observations, 1e-6 |
 //! | 2, 3 | sum of squared observations, 1e-12, low and high half |
-//! | 4 + 2i, 5 + 2i | sum of metric i, 1e-6; number of its values |
+//! | 4 + 2i | sum of metric i, 1e-6, low 64 bits |
+//! | 5 + 2i | the sum's high 32 bits, and the number of the metric's values |
+//!
+//! 2^32 reports of any values fit.
 
 use alloc::vec::Vec;
 use merit_core::prefetch;
@@ -21,9 +24,12 @@ pub struct Sums<'a> {
     pub observations: i64,
     /// Sum of squared observations, 1e-12.
     pub squares: u128,
-    /// A metric's sum and number of values, by the entity's order of metrics; may be shorter than that.
-    pub metrics: &'a [(i64, u64)],
+    /// By the entity's order of metrics; may be shorter than that.
+    pub metrics: &'a [MetricSum],
 }
+
+/// A metric's sum, 1e-6, and the number of its values.
+pub type MetricSum = (i128, u64);
 
 /// Panes of one width, in order of time.
 #[derive(Clone, Debug, Default)]
@@ -61,10 +67,10 @@ impl<'a> Pane<'a> {
         u128::from(self.0[2]) | u128::from(self.0[3]) << 64
     }
 
-    /// A metric's sum and number of values, by the entity's order of metrics.
+    /// Those of its metrics, by the entity's order.
     #[inline]
-    pub fn metrics(&self) -> impl ExactSizeIterator<Item = (i64, u64)> + use<'a> {
-        self.0[HEAD..].as_chunks().0.iter().map(|[sum, count]| (*sum as i64, *count))
+    pub fn metrics(&self) -> impl ExactSizeIterator<Item = MetricSum> + use<'a> {
+        self.0[HEAD..].as_chunks().0.iter().map(metric_sum)
     }
 }
 
@@ -187,18 +193,14 @@ impl Run {
     #[inline]
     pub fn add(&mut self, at: usize, sums: &Sums<'_>) {
         let words = self.head(at, sums.n, sums.observations, sums.squares);
-        for (word, (sum, count)) in words[HEAD..].as_chunks_mut::<2>().0.iter_mut().zip(sums.metrics) {
-            *word = [(word[0] as i64 + sum) as u64, word[1] + count];
-        }
+        words[HEAD..].as_chunks_mut().0.iter_mut().zip(sums.metrics).for_each(|(metric, sum)| gain(metric, *sum));
     }
 
     /// Adds a pane of another run to the pane at a place.
     #[inline]
     pub fn absorb(&mut self, at: usize, pane: &Pane<'_>) {
         let words = self.head(at, pane.n(), pane.observations(), pane.squares());
-        for (word, (sum, count)) in words[HEAD..].as_chunks_mut::<2>().0.iter_mut().zip(pane.metrics()) {
-            *word = [(word[0] as i64 + sum) as u64, word[1] + count];
-        }
+        words[HEAD..].as_chunks_mut().0.iter_mut().zip(pane.metrics()).for_each(|(metric, sum)| gain(metric, sum));
     }
 
     #[inline]
@@ -207,7 +209,7 @@ impl Run {
         let start = self.start + at * stride;
         let words = &mut self.words[start..start + stride];
         let squares = Pane(words).squares() + squares;
-        words[0] += u64::from(n);
+        words[0] = words[0] >> 32 << 32 | u64::from(Pane(words).n() + n);
         words[1] = (words[1] as i64 + observations) as u64;
         words[2] = squares as u64;
         words[3] = (squares >> 64) as u64;
@@ -240,6 +242,17 @@ impl Run {
         }
         at
     }
+}
+
+fn metric_sum([low, high]: &[u64; 2]) -> MetricSum {
+    (i128::from((*high as i64) >> 32) << 64 | i128::from(*low), *high & u64::from(u32::MAX))
+}
+
+#[inline]
+fn gain(metric: &mut [u64; 2], (sum, count): MetricSum) {
+    let (old_sum, old_count) = metric_sum(metric);
+    let sum = old_sum + sum;
+    *metric = [sum as u64, ((sum >> 64) as u64) << 32 | (old_count + count)];
 }
 
 /// The first word of a pane of no reports.

@@ -1,6 +1,6 @@
 //! What score-window remembers.
 
-use crate::panes::{MAX_METRICS, Run, Sums};
+use crate::panes::{MAX_METRICS, MetricSum, Run, Sums};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -44,9 +44,6 @@ pub struct Totals {
     pub squares: u128,
 }
 
-/// A metric's sum over a whole window, 1e-6, and the number of its values.
-pub type MetricTotal = (i128, u64);
-
 /// The windows of one entity.
 #[derive(Clone, Debug, Default)]
 pub struct Windows {
@@ -57,7 +54,7 @@ pub struct Windows {
     oldest: [i64; 3],
     totals: [Totals; 3],
     /// Window by window, metric by metric.
-    metric_totals: Vec<MetricTotal>,
+    metric_totals: Vec<MetricSum>,
     /// Buckets that reports were added to, by bucket number modulo [`SLOTS`].
     dirty: u32,
     /// Whether there are names that were not saved.
@@ -151,7 +148,7 @@ impl Windows {
         totals.squares -= pane.squares();
         let metrics = self.names.len();
         for ((total, count), (sum, values)) in self.metric_totals[window * metrics..].iter_mut().zip(pane.metrics()) {
-            *total -= i128::from(sum);
+            *total -= sum;
             *count -= values;
         }
         if let Some(coarser) = coarser.first_mut() {
@@ -165,21 +162,21 @@ impl Windows {
     }
 
     #[inline]
-    fn gain(&mut self, window: usize, n: u32, observations: i64, squares: u128, metrics: impl Iterator<Item = (i64, u64)>) {
+    fn gain(&mut self, window: usize, n: u32, observations: i64, squares: u128, metrics: impl Iterator<Item = MetricSum>) {
         let total = &mut self.totals[window];
         total.n += u64::from(n);
         total.observations += i128::from(observations);
         total.squares += squares;
         let first = window * self.names.len();
         for ((total, count), (sum, values)) in self.metric_totals[first..].iter_mut().zip(metrics) {
-            *total += i128::from(sum);
+            *total += sum;
             *count += values;
         }
     }
 
     /// The sums of a window and of its metrics.
     #[inline]
-    pub fn window(&self, window: usize) -> (&Totals, &[MetricTotal]) {
+    pub fn window(&self, window: usize) -> (&Totals, &[MetricSum]) {
         let metrics = self.names.len();
         (&self.totals[window], &self.metric_totals[window * metrics..(window + 1) * metrics])
     }
@@ -196,8 +193,10 @@ datum! {
 datum! {
     /// Sum of a metric in a pane.
     PaneMetric {
-        /// Sum of values, 1e-6.
-        sum: i64,
+        /// Sum of values, 1e-6, in units of 2^62.
+        sum_high: i64,
+        /// The rest of it, below 2^62.
+        sum_low: u64,
         /// Number of values.
         count: u64,
     }
@@ -223,7 +222,9 @@ datum! {
     }
 }
 
-const SQUARES_LOW: u32 = 62;
+/// Bits of the low part of a sum: so many are a long in Avro.
+const LOW: u32 = 62;
+const LOW_MASK: u64 = (1 << LOW) - 1;
 
 /// Row 0 holds the names; row 1 + b the panes of the bucket whose number modulo [`SLOTS`] is b, as fine as they were when the
 /// last report was added to it. A row of panes that left the longest window is overwritten by the bucket [`SLOTS`] later.
@@ -263,11 +264,12 @@ impl Row for Windows {
         datum::each_item(bytes, |row: PaneRow<'_>| {
             let run = self.runs.get_mut(row.window as usize)?;
             let mut metrics = [(0, 0); MAX_METRICS];
-            metrics.iter_mut().zip(row.metrics).for_each(|(slot, metric)| *slot = (metric.sum, metric.count));
+            let sum = |metric: PaneMetric| (i128::from(metric.sum_high) << LOW | i128::from(metric.sum_low), metric.count);
+            metrics.iter_mut().zip(row.metrics).for_each(|(slot, metric)| *slot = sum(metric));
             let sums = Sums {
                 n: row.n,
                 observations: row.observations,
-                squares: u128::from(row.squares_high) << SQUARES_LOW | u128::from(row.squares_low),
+                squares: u128::from(row.squares_high) << LOW | u128::from(row.squares_low),
                 metrics: metrics.get(..row.metrics.len().min(self.names.len()))?,
             };
             run.push(row.number, &sums);
@@ -300,7 +302,7 @@ impl Row for Windows {
 
     fn heap(&self) -> usize {
         let runs: usize = self.runs.iter().map(Run::heap).sum();
-        runs + self.metric_totals.capacity() * size_of::<MetricTotal>()
+        runs + self.metric_totals.capacity() * size_of::<MetricSum>()
     }
 
     /// The totals and both ends of each run.
@@ -308,6 +310,12 @@ impl Row for Windows {
     fn warm(&self) {
         prefetch::value(&*self.metric_totals);
         self.runs.iter().for_each(Run::warm);
+    }
+}
+
+impl PaneMetric {
+    fn of((sum, count): MetricSum) -> PaneMetric {
+        PaneMetric { sum_high: (sum >> LOW) as i64, sum_low: sum as u64 & LOW_MASK, count }
     }
 }
 
@@ -319,18 +327,18 @@ impl Windows {
         };
         let places = [of_run(0), of_run(1), of_run(2)];
         let count = places.iter().map(|places| places.len()).sum();
-        let mut metrics = [PaneMetric { sum: 0, count: 0 }; MAX_METRICS];
+        let mut metrics = [PaneMetric { sum_high: 0, sum_low: 0, count: 0 }; MAX_METRICS];
         datum::put_list(count, out, |out| {
             for (window, places) in places.into_iter().enumerate() {
                 for pane in places.map(|at| self.runs[window].pane(at)) {
-                    metrics.iter_mut().zip(pane.metrics()).for_each(|(slot, (sum, count))| *slot = PaneMetric { sum, count });
+                    metrics.iter_mut().zip(pane.metrics()).for_each(|(slot, sum)| *slot = PaneMetric::of(sum));
                     let row = PaneRow {
                         window: window as u32,
                         number: pane.number(),
                         n: pane.n(),
                         observations: pane.observations(),
-                        squares_high: (pane.squares() >> SQUARES_LOW) as u64,
-                        squares_low: (pane.squares() & ((1 << SQUARES_LOW) - 1)) as u64,
+                        squares_high: (pane.squares() >> LOW) as u64,
+                        squares_low: pane.squares() as u64 & LOW_MASK,
                         metrics: List::Slice(&metrics[..self.names.len()]),
                     };
                     row.put(out);

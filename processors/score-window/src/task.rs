@@ -117,15 +117,13 @@ fn score(windows: &mut Windows, params: &Params, at: &Head<'_>, report: &ReportA
         let Some(place) = windows.metric(metric.name, place) else {
             return Err(Fault(format!("entity {:?} has more than {MAX_METRICS} metrics", report.agent_id)));
         };
-        own[place] = (metric.value.0, 1);
+        own[place] = (metric.value.0.into(), 1);
     }
     let count = windows.names().len();
     let rules = Rules::new(&params.profile, windows.names(), report.division_id);
     let observation = {
-        let mut totals = [(0, 0); MAX_METRICS];
-        totals.iter_mut().zip(&own[..count]).for_each(|(total, (sum, count))| *total = (i128::from(*sum), *count));
         let weighted = |metric: usize| rules.weighted(windows.names(), metric, report.window);
-        logic::components(&totals[..count], weighted, &mut [None; MAX_METRICS][..count])
+        logic::components(&own[..count], weighted, &mut [None; MAX_METRICS][..count])
     };
     let squares = u128::from(observation.0.unsigned_abs()).pow(2);
     windows.add(report.timestamp, &Sums { n: 1, observations: observation.0, squares, metrics: &own[..count] });
