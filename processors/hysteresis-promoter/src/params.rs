@@ -21,6 +21,9 @@ pub struct Tier {
     pub exit: Fixed,
 }
 
+/// The longest window: a year. Its end is a time, and far from the largest.
+const LONGEST_WINDOW: Duration = Duration(366 * 24 * Duration::HOUR.0);
+
 /// What a promotion asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -100,8 +103,8 @@ impl Params {
         if alpha <= Fixed::ZERO || alpha >= Fixed::ONE {
             own.refuse("alpha", "must lie between 0 and 1");
         }
-        if params.window < Duration::MINUTE {
-            own.refuse("window", "must be 1m or more");
+        if params.window < Duration::MINUTE || LONGEST_WINDOW < params.window {
+            own.refuse("window", format!("must be 1m to {LONGEST_WINDOW}"));
         }
         for (name, value) in [("windows_in_row", params.windows_in_row), ("min_reports", params.min_reports)] {
             if value == 0 {

@@ -52,6 +52,11 @@ const TOPOLOGIES: &[(&str, &str, &str)] = &[
     ("pool = \"gpus-us-east\"", "pool = \"LONG\"", "T040"),
     ("reason = \"promotion threshold met\"", "reason = \"LONG\"", "T040"),
     ("window = \"12h\"", "window = \"0ms\"", "T040"),
+    ("window = \"12h\"", "window = \"367d\"", "T040"),
+    ("window = \"12h\"", "window = \"9223372036854775807ms\"", "T040"),
+    ("[parameters.profiles.default]", "[parameters.profiles.default]\nmetrics.m = { weight = 1000001 }", "T040"),
+    ("[parameters.profiles.default]", "[parameters.profiles.default]\nmetrics.m = { from = -9e12, to = 9e12 }", "T040"),
+    ("[parameters.profiles.default]", "[parameters.profiles.default]\nweights.d.1h = { m = 9e12 }", "T040"),
     ("windows_in_row = 2", "windows_in_row = 0", "T040"),
     ("min_reports = 5", "min_reports = -5", "T040"),
     ("alpha = 0.1", "alpha = 0", "T040"),
@@ -74,6 +79,44 @@ fn every_wrong_topology_is_refused_by_its_rule_and_writes_nothing() {
     let done = import(&directory.data(), ["-".as_ref(), "--topology".as_ref(), file.as_path()]).input(good(0)).run();
     failed("an import", &done, "topology_invalid");
     assert!(!directory.data().exists());
+}
+
+/// The largest values that the rules admit.
+const LARGEST: &[(&str, &str)] = &[
+    ("grace = \"10m\"", "grace = \"24h\""),
+    ("future = \"5m\"", "future = \"24h\""),
+    ("request_cooldown = \"0ms\"", "request_cooldown = \"9223372036854775807ms\""),
+    ("acknowledge_after = \"0ms\"", "acknowledge_after = \"9223372036854775807ms\""),
+    ("observe_after = \"0ms\"", "observe_after = \"9223372036854775807ms\""),
+    ("profile = \"default\"", "profile = \"sustained\""),
+    ("window = \"12h\"", "window = \"366d\""),
+    ("dwell = \"24h\"", "dwell = \"9223372036854775807ms\""),
+    (
+        "[parameters.profiles.sustained]",
+        "[parameters.profiles.sustained]\nweights.default.1h = { a = 1000000, b = 1000000 }\n\
+         metrics.a = { from = -1000000, to = 1000000 }\nmetrics.b = { from = -1000000, to = 1000000, weight = 1000000 }",
+    ),
+];
+
+#[test]
+fn the_largest_settings_are_computed_with() {
+    let directory = Directory::new(Profile::Default);
+    let mut topology = text(&directory.topology);
+    for (from, to) in LARGEST {
+        assert!(topology.contains(from), "{from}");
+        topology = topology.replacen(from, to, 1);
+    }
+    let file = directory.file("topology.toml");
+    write(&file, topology);
+    let report = |at: i64| {
+        let time = merit_core::EventTime(1_600_000_000_000 + at * 86_400_000);
+        format!("{{\"agentId\":\"a{}\",\"timestamp\":\"{time}\",\"metrics\":{{\"a\":1e6,\"b\":-1e6}}}}\n", at % 3)
+    };
+    let rows: String = (0..800).map(report).collect();
+    let done = import(&directory.data(), ["-".as_ref(), "--topology".as_ref(), file.as_path()]).input(rows).ok();
+    let scored = directory.call(["log", "cat", "eval.scores"]).ok().lines();
+    assert_eq!(scored.len(), 800, "{}", done.out);
+    assert!(scored.iter().all(|record| record["value"]["observation"] == 0.5), "{:?}", scored[0]);
 }
 
 const POOL: &str = "[[pools]]\nname = \"a\"\ncapacity = 8\n";

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 type Settings = BTreeMap<String, (String, bool)>;
 
 /// How long what was made and altered may take until the brokers tell of it.
-const KNOWN_WITHIN: Duration = Duration::from_secs(30);
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long what was made may be hidden until it is taken for forbidden; and between two looks.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -154,7 +154,7 @@ impl Plan<'_> {
         loop {
             // A broker that does not know a new topic yet tells as little of it as one that must not.
             match self.admin.compare(self.topics, self.topology).and_then(|compared| refuse(&compared)) {
-                Err(ClusterError::Differs { .. }) if begun.elapsed() < KNOWN_WITHIN => {}
+                Err(ClusterError::Differs { .. }) if begun.elapsed() < TOLD_WITHIN => {}
                 Err(ClusterError::Forbidden { .. }) if begun.elapsed() < SHOWN_WITHIN => {}
                 known => return known,
             }
