@@ -1,21 +1,23 @@
 //! Record keys and their partition.
 
-use core::hash::{BuildHasher, Hasher};
-use foldhash::fast::FixedState;
+use core::hash::Hasher;
+use foldhash::SharedSeed;
+use foldhash::fast::FoldHasher;
 
 /// A record's key, hashed once for every table that it meets.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
     /// The key as the topic carries it.
     pub name: &'a str,
-    /// In-memory hash of the name; never stored, never ordering anything.
+    /// In-memory hash of the name; never stored, never ordering anything. It is another in every process, so that names which would
+    /// meet in a table cannot be sent on purpose.
     pub hash: u64,
 }
 
 impl<'a> Key<'a> {
     /// Hashes a name.
     pub fn new(name: &'a str) -> Key<'a> {
-        let mut hasher = FixedState::default().build_hasher();
+        let mut hasher = FoldHasher::with_seed(0, SharedSeed::global_random());
         hasher.write(name.as_bytes());
         Key { name, hash: hasher.finish() }
     }
