@@ -106,6 +106,6 @@ mod tests {
         let state = Running::default().state();
         assert!(Running::resume(&state).is_some());
         assert!(Running::resume(&state[1..]).is_none());
-        assert!(Running::resume(&[0xff; 105]).is_none());
+        assert!(Running::resume(&vec![0xff; state.len()]).is_none());
     }
 }

@@ -100,3 +100,13 @@ fn leaves_hash_as_in_rfc_6962() {
         assert_eq!(Hex(&leaf_hash(leaf.as_bytes())).to_string(), hash);
     }
 }
+
+/// Checkpoints hold it: another release of the library must not read it differently.
+#[test]
+fn the_state_between_two_seals_is_written_byte_for_byte() {
+    let mut running = Running::default();
+    running.update(3, &[b'a'; 40]);
+    assert_eq!(*running.state(), *bytes(&vectors()["running_state"]));
+    let mut resumed = Running::resume(&bytes(&vectors()["running_state"])).expect("a state");
+    assert_eq!(resumed.seal(), running.seal());
+}

@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 /// The most metrics of a report, and the most metric names of an entity; design 4.
 pub const MAX_METRICS: usize = 16;
 
-/// The farthest from 0 that a profile's range may reach, so the largest metric either way; design 4. As many as a delta sums fit
-/// 64 bits.
+/// The farthest from 0 that a profile's range may reach, so the largest metric either way; design 4.
 pub const MAX_METRIC: Fixed = Fixed(1_000_000 * Fixed::ONE.0);
 
 /// The largest weight: those of all metrics together fit 64 bits.
 pub const MAX_WEIGHT: Fixed = Fixed(1_000_000 * Fixed::ONE.0);
+const _: () = assert!(MAX_METRICS as i64 <= i64::MAX / MAX_WEIGHT.0);
 
 /// Trust in a window, seed 001: clamp(0.5 + n / 10, 0, 1), n its metric values.
 pub fn confidence(values: u64) -> Fixed {
@@ -69,10 +69,20 @@ impl MetricRule {
     }
 }
 
-fn check_weight(reader: &mut Reader<'_>, name: &str, weight: Fixed) {
+fn read_weight(reader: &mut Reader<'_>, name: &str) -> Fixed {
+    let weight = reader.fixed(name, Fixed::ONE);
     if weight <= Fixed::ZERO || MAX_WEIGHT < weight {
         reader.refuse(name, format!("must be above 0 and at most {MAX_WEIGHT}"));
     }
+    weight
+}
+
+fn read_bound(reader: &mut Reader<'_>, name: &str, default: Fixed) -> Fixed {
+    let bound = reader.fixed(name, default);
+    if bound != bound.clamp(Fixed(-MAX_METRIC.0), MAX_METRIC) {
+        reader.refuse(name, format!("must be -{MAX_METRIC} to {MAX_METRIC}"));
+    }
+    bound
 }
 
 /// Weights and ranges by name, with the digest that scores carry.
@@ -108,19 +118,13 @@ impl ScoreProfile {
         let metrics = settings.children(&format!("{path}.metrics")).into_iter().map(|name| {
             let mut reader = Reader::new(settings, &join(&format!("{path}.metrics"), &name));
             let rule = MetricRule {
-                weight: reader.fixed("weight", Fixed::ONE),
-                from: reader.fixed("from", Fixed::ZERO),
-                to: reader.fixed("to", Fixed::ONE),
+                weight: read_weight(&mut reader, "weight"),
+                from: read_bound(&mut reader, "from", Fixed::ZERO),
+                to: read_bound(&mut reader, "to", Fixed::ONE),
                 invert: reader.flag("invert", false),
             };
-            check_weight(&mut reader, "weight", rule.weight);
             if rule.to <= rule.from {
                 reader.refuse("to", "must be above from");
-            }
-            for (name, bound) in [("from", rule.from), ("to", rule.to)] {
-                if bound.0.unsigned_abs() > MAX_METRIC.0.unsigned_abs() {
-                    reader.refuse(name, format!("must be -{MAX_METRIC} to {MAX_METRIC}"));
-                }
             }
             problems.append(&mut reader.problems);
             (name, rule)
@@ -134,8 +138,7 @@ impl ScoreProfile {
                 let mut reader = Reader::new(settings, &window_path);
                 let mut of_window = BTreeMap::new();
                 for metric in settings.children(&window_path) {
-                    let weight = reader.fixed(&metric, Fixed::ONE);
-                    check_weight(&mut reader, &metric, weight);
+                    let weight = read_weight(&mut reader, &metric);
                     of_window.insert(metric, weight);
                 }
                 problems.append(&mut reader.problems);
@@ -182,7 +185,7 @@ mod tests {
     }
 
     proptest! {
-        /// The mean of a range's share, in 128 bits.
+        /// Half away from zero in 128 bits, by twice the magnitudes.
         #[test]
         fn a_mean_is_the_same_in_64_bits_and_in_128(
             (from, span) in (sized(MAX_METRIC.0), sized(MAX_METRIC.0)),
@@ -194,7 +197,10 @@ mod tests {
             let (sum, count) = (i128::from(sum) << more, count.unsigned_abs() + 1);
             let (from, to, values) = (i128::from(rule.from.0), i128::from(rule.to.0), i128::from(count));
             let above = if invert { values * to - sum } else { sum - values * from };
-            prop_assert_eq!(rule.mean(sum, count), Fixed::ratio(above, values * (to - from)));
+            let (share, whole) = (2 * above.abs() * 1_000_000, 2 * values * (to - from));
+            let rounded = above.signum() * ((share + whole / 2) / whole);
+            let mean = i64::try_from(rounded).unwrap_or(if rounded < 0 { i64::MIN } else { i64::MAX });
+            prop_assert_eq!(rule.mean(sum, count), Fixed(mean));
         }
     }
 

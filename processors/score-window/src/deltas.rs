@@ -8,11 +8,13 @@ use crate::panes::MAX_METRICS;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use merit_core::profile::MAX_METRIC;
 use merit_core::record::{AggregateDelta, MetricSum, ReportAccepted};
 use merit_core::{Datum, Duration, EventTime, Fault, Fixed, Key, List, Row, Shape, datum, datum_enum};
 
 /// Reports after which sums are handed on, whatever the watermark; design 4. The sum of squares of so many fits 64 bits.
 const FULL: u64 = 4_096;
+const _: () = assert!(FULL as i64 <= i64::MAX / MAX_METRIC.0, "nor a metric's");
 
 datum_enum! {
     /// What an aggregate is. In the order of their prefixes, so that sums sort as their aggregates' ids do.

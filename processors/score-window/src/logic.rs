@@ -1,6 +1,6 @@
 //! Pure scoring.
 
-use crate::panes::{MAX_METRICS, MetricSum};
+use crate::panes::{MAX_METRICS, MetricTotal};
 use crate::state::{Counts, Totals, WINDOWS, Windows};
 use alloc::boxed::Box;
 use merit_core::profile::{MetricRule, ScoreProfile, confidence};
@@ -93,7 +93,7 @@ pub fn scores<R>(windows: &Windows, rules: &Rules<'_>, asked: &str, then: impl F
 /// The sum of the parts of a score: value = the metric's mean, contribution = round(value x weight / weights present).
 /// A metric without values has no part and its weight does not count. No values at all score 0. `parts` is as long as `totals`.
 #[inline]
-pub fn components(totals: &[MetricSum], weighted: impl Fn(usize) -> Weighted, parts: &mut [Option<Component>]) -> Fixed {
+pub fn components(totals: &[MetricTotal], weighted: impl Fn(usize) -> Weighted, parts: &mut [Option<Component>]) -> Fixed {
     let mut present = 0;
     for (metric, ((sum, count), part)) in totals.iter().zip(&mut *parts).enumerate() {
         *part = (*count > 0).then(|| {

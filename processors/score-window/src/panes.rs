@@ -25,11 +25,11 @@ pub struct Sums<'a> {
     /// Sum of squared observations, 1e-12.
     pub squares: u128,
     /// By the entity's order of metrics; may be shorter than that.
-    pub metrics: &'a [MetricSum],
+    pub metrics: &'a [MetricTotal],
 }
 
 /// A metric's sum, 1e-6, and the number of its values.
-pub type MetricSum = (i128, u64);
+pub type MetricTotal = (i128, u64);
 
 /// Panes of one width, in order of time.
 #[derive(Clone, Debug, Default)]
@@ -67,10 +67,10 @@ impl<'a> Pane<'a> {
         u128::from(self.0[2]) | u128::from(self.0[3]) << 64
     }
 
-    /// Those of its metrics, by the entity's order.
+    /// Its total of each metric, by the entity's order.
     #[inline]
-    pub fn metrics(&self) -> impl ExactSizeIterator<Item = MetricSum> + use<'a> {
-        self.0[HEAD..].as_chunks().0.iter().map(metric_sum)
+    pub fn metrics(&self) -> impl ExactSizeIterator<Item = MetricTotal> + use<'a> {
+        self.0[HEAD..].as_chunks().0.iter().map(metric_total)
     }
 }
 
@@ -193,14 +193,14 @@ impl Run {
     #[inline]
     pub fn add(&mut self, at: usize, sums: &Sums<'_>) {
         let words = self.head(at, sums.n, sums.observations, sums.squares);
-        words[HEAD..].as_chunks_mut().0.iter_mut().zip(sums.metrics).for_each(|(metric, sum)| gain(metric, *sum));
+        words[HEAD..].as_chunks_mut().0.iter_mut().zip(sums.metrics).for_each(|(metric, total)| gain(metric, *total));
     }
 
     /// Adds a pane of another run to the pane at a place.
     #[inline]
     pub fn absorb(&mut self, at: usize, pane: &Pane<'_>) {
         let words = self.head(at, pane.n(), pane.observations(), pane.squares());
-        words[HEAD..].as_chunks_mut().0.iter_mut().zip(pane.metrics()).for_each(|(metric, sum)| gain(metric, sum));
+        words[HEAD..].as_chunks_mut().0.iter_mut().zip(pane.metrics()).for_each(|(metric, total)| gain(metric, total));
     }
 
     #[inline]
@@ -208,8 +208,9 @@ impl Run {
         let stride = self.stride();
         let start = self.start + at * stride;
         let words = &mut self.words[start..start + stride];
-        let squares = Pane(words).squares() + squares;
-        words[0] = words[0] >> 32 << 32 | u64::from(Pane(words).n() + n);
+        let pane = Pane(words);
+        let (first, squares) = (first_word(pane.number()) | u64::from(pane.n() + n), pane.squares() + squares);
+        words[0] = first;
         words[1] = (words[1] as i64 + observations) as u64;
         words[2] = squares as u64;
         words[3] = (squares >> 64) as u64;
@@ -244,13 +245,13 @@ impl Run {
     }
 }
 
-fn metric_sum([low, high]: &[u64; 2]) -> MetricSum {
+fn metric_total([low, high]: &[u64; 2]) -> MetricTotal {
     (i128::from((*high as i64) >> 32) << 64 | i128::from(*low), *high & u64::from(u32::MAX))
 }
 
 #[inline]
-fn gain(metric: &mut [u64; 2], (sum, count): MetricSum) {
-    let (old_sum, old_count) = metric_sum(metric);
+fn gain(metric: &mut [u64; 2], (sum, count): MetricTotal) {
+    let (old_sum, old_count) = metric_total(metric);
     let sum = old_sum + sum;
     *metric = [sum as u64, ((sum >> 64) as u64) << 32 | (old_count + count)];
 }

@@ -1,6 +1,6 @@
 //! What score-window remembers.
 
-use crate::panes::{MAX_METRICS, MetricSum, Run, Sums};
+use crate::panes::{MAX_METRICS, MetricTotal, Run, Sums};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -54,7 +54,7 @@ pub struct Windows {
     oldest: [i64; 3],
     totals: [Totals; 3],
     /// Window by window, metric by metric.
-    metric_totals: Vec<MetricSum>,
+    metric_totals: Vec<MetricTotal>,
     /// Buckets that reports were added to, by bucket number modulo [`SLOTS`].
     dirty: u32,
     /// Whether there are names that were not saved.
@@ -162,7 +162,7 @@ impl Windows {
     }
 
     #[inline]
-    fn gain(&mut self, window: usize, n: u32, observations: i64, squares: u128, metrics: impl Iterator<Item = MetricSum>) {
+    fn gain(&mut self, window: usize, n: u32, observations: i64, squares: u128, metrics: impl Iterator<Item = MetricTotal>) {
         let total = &mut self.totals[window];
         total.n += u64::from(n);
         total.observations += i128::from(observations);
@@ -176,7 +176,7 @@ impl Windows {
 
     /// The sums of a window and of its metrics.
     #[inline]
-    pub fn window(&self, window: usize) -> (&Totals, &[MetricSum]) {
+    pub fn window(&self, window: usize) -> (&Totals, &[MetricTotal]) {
         let metrics = self.names.len();
         (&self.totals[window], &self.metric_totals[window * metrics..(window + 1) * metrics])
     }
@@ -264,8 +264,7 @@ impl Row for Windows {
         datum::each_item(bytes, |row: PaneRow<'_>| {
             let run = self.runs.get_mut(row.window as usize)?;
             let mut metrics = [(0, 0); MAX_METRICS];
-            let sum = |metric: PaneMetric| (i128::from(metric.sum_high) << LOW | i128::from(metric.sum_low), metric.count);
-            metrics.iter_mut().zip(row.metrics).for_each(|(slot, metric)| *slot = sum(metric));
+            metrics.iter_mut().zip(row.metrics).for_each(|(slot, metric)| *slot = metric.total());
             let sums = Sums {
                 n: row.n,
                 observations: row.observations,
@@ -302,7 +301,7 @@ impl Row for Windows {
 
     fn heap(&self) -> usize {
         let runs: usize = self.runs.iter().map(Run::heap).sum();
-        runs + self.metric_totals.capacity() * size_of::<MetricSum>()
+        runs + self.metric_totals.capacity() * size_of::<MetricTotal>()
     }
 
     /// The totals and both ends of each run.
@@ -314,8 +313,12 @@ impl Row for Windows {
 }
 
 impl PaneMetric {
-    fn of((sum, count): MetricSum) -> PaneMetric {
+    fn of((sum, count): MetricTotal) -> PaneMetric {
         PaneMetric { sum_high: (sum >> LOW) as i64, sum_low: sum as u64 & LOW_MASK, count }
+    }
+
+    fn total(self) -> MetricTotal {
+        (i128::from(self.sum_high) << LOW | i128::from(self.sum_low), self.count)
     }
 }
 
@@ -327,11 +330,11 @@ impl Windows {
         };
         let places = [of_run(0), of_run(1), of_run(2)];
         let count = places.iter().map(|places| places.len()).sum();
-        let mut metrics = [PaneMetric { sum_high: 0, sum_low: 0, count: 0 }; MAX_METRICS];
+        let mut metrics = [PaneMetric::of((0, 0)); MAX_METRICS];
         datum::put_list(count, out, |out| {
             for (window, places) in places.into_iter().enumerate() {
                 for pane in places.map(|at| self.runs[window].pane(at)) {
-                    metrics.iter_mut().zip(pane.metrics()).for_each(|(slot, sum)| *slot = PaneMetric::of(sum));
+                    metrics.iter_mut().zip(pane.metrics()).for_each(|(slot, total)| *slot = PaneMetric::of(total));
                     let row = PaneRow {
                         window: window as u32,
                         number: pane.number(),
